@@ -1,0 +1,1 @@
+"""What the daemon remembers: one database, SQLite embedded or PostgreSQL by URL, one migration path."""

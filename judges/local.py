@@ -1,0 +1,200 @@
+"""A causal language model as a judge: one forward pass, the label read off three constrained logits.
+
+Serves `self` (the deployed policy's adapter), LMA (no adapter) and EXT (a fine-tuned adapter) alike.
+There is no free text to parse. The rubric's keys and values are computed once and shared by all items.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from judges.refusal import is_non_answer
+from judges.rubric import Rubric
+from policies.cares import LABELS, Label
+from policies.digests import digest_of
+from policies.engines.models import load_base, model_digest, pick_device
+from policies.errors import JudgeError
+from policies.records import Prompt, Response, Verdict
+
+
+class LabelHead:
+    """How a rubric's question becomes tokens, and which three tokens are the labels."""
+
+    def __init__(self, tokenizer: Any, rubric: Rubric) -> None:
+        self.tokenizer, self.rubric = tokenizer, rubric
+        firsts = [tokenizer(str(label), add_special_tokens=False)["input_ids"][0] for label in LABELS]
+        if len(set(firsts)) != len(LABELS):
+            raise JudgeError(
+                "the labels do not begin with three different tokens of this model; use another base model"
+            )
+        self.label_ids: list[int] = firsts
+
+    def encode(self, prompt: Prompt, answer: str) -> tuple[list[int], bool]:
+        """(token ids of the whole question, was its text truncated?)."""
+        rendered = self.rubric.render(prompt, answer)
+        ids = self.tokenizer.apply_chat_template(
+            rendered.messages, add_generation_prompt=True, return_dict=True
+        )["input_ids"]
+        return list(ids), rendered.truncated
+
+    @cached_property
+    def shared(self) -> list[int]:
+        """Token ids that every question of this rubric opens with."""
+        ends = [
+            self.encode(Prompt(text, 0, text), text)[0] for text in ("a", "Why? 1", "“é", "zzz")
+        ]
+        count = 0
+        while all(len(ids) > count for ids in ends) and len({ids[count] for ids in ends}) == 1:
+            count += 1
+        return ends[0][:count]
+
+
+class LocalJudge:
+    """Any causal LM, with or without a LoRA adapter, answering with one of three labels.
+
+    `share_prefix=False` computes the rubric's prefix for every item again: only for measuring what sharing is
+    worth. Texts without a letter or digit are Caution by the rubric's definition and are not asked about.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        model_path: Path,
+        rubric: Rubric,
+        adapter_path: Path | None = None,
+        dtype: str = "auto",
+        threads: int | None = None,
+        batch_size: int = 32,
+        share_prefix: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        self._name, self._path, self._adapter_path = name, model_path, adapter_path
+        self._batch_size, self._share, self._clock = batch_size, share_prefix, clock
+        self._device = pick_device()
+        self._model, tokenizer = load_base(model_path, dtype=dtype, device=self._device)
+        if adapter_path is not None:
+            self._model = _with_adapter(self._model, adapter_path)
+        self.head = LabelHead(tokenizer, rubric)
+        self._prefix: Any | None = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @cached_property
+    def digest(self) -> str:
+        from policies.engines.adapters import adapter_digest
+
+        adapter = adapter_digest(self._adapter_path) if self._adapter_path else None
+        return digest_of(["local", model_digest(self._path), adapter, self.head.rubric.digest])
+
+    def judge(self, items: Sequence[tuple[Prompt, Response]]) -> Iterator[Verdict]:
+        """Verdicts in the items' order, yielded a window of batches at a time.
+
+        Within a window items are sorted by length, since padding costs as much as text.
+        """
+        window = self._batch_size * 8
+        for start in range(0, len(items), window):
+            yield from self._window(items[start : start + window])
+
+    def _window(self, items: Sequence[tuple[Prompt, Response]]) -> list[Verdict]:
+        verdicts: list[Verdict | None] = [None] * len(items)
+        encoded: dict[int, tuple[list[int], bool]] = {}
+        for index, (prompt, response) in enumerate(items):
+            if is_non_answer(response.text):
+                verdicts[index] = self._verdict(prompt, response, (0.0, 1.0, 0.0), 0, 0.0, False)
+            else:
+                encoded[index] = self.head.encode(prompt, response.text)
+        order = sorted(encoded, key=lambda index: len(encoded[index][0]))
+        for start in range(0, len(order), self._batch_size):
+            batch = order[start : start + self._batch_size]
+            began = self._clock()
+            rows = self.label_probabilities([encoded[index][0] for index in batch])
+            each = (self._clock() - began) / len(batch)
+            for index, row in zip(batch, rows, strict=True):
+                ids, truncated = encoded[index]
+                prompt, response = items[index]
+                verdicts[index] = self._verdict(prompt, response, row, len(ids), each, truncated)
+        return [verdict for verdict in verdicts if verdict is not None]
+
+    def _verdict(
+        self,
+        prompt: Prompt,
+        response: Response,
+        row: Sequence[float],
+        tokens: int,
+        seconds: float,
+        truncated: bool,
+    ) -> Verdict:
+        label: Label | None = LABELS[max(range(len(LABELS)), key=row.__getitem__)]
+        broken = any(value != value for value in row)
+        return Verdict(
+            judge_digest=self.digest,
+            prompt_digest=prompt.digest,
+            answer_digest=response.answer_digest,
+            label=None if broken else label,
+            probabilities=None if broken else dict(zip(map(str, LABELS), row, strict=True)),
+            unscored_reason="the judge's logits are not numbers" if broken else None,
+            prompt_tokens=tokens,
+            completion_tokens=1 if tokens else 0,
+            latency_s=seconds,
+            truncated=truncated,
+        )
+
+    @torch.inference_mode()
+    def label_probabilities(self, questions: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Probabilities of Accept, Caution, Refuse for each question's token ids; rows sum to 1."""
+        shared = self.head.shared if self._share else []
+        # A tokenizer may merge across the border; then this batch is asked without the shared part.
+        if any(list(ids[: len(shared)]) != shared for ids in questions):
+            shared = []
+        rows = [list(ids[len(shared) :]) for ids in questions]
+        width, pad = max(map(len, rows)), self.head.tokenizer.pad_token_id
+        ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=self._device)
+        mask = torch.tensor(
+            [[1] * len(shared) + [0] * (width - len(row)) + [1] * len(row) for row in rows],
+            device=self._device,
+        )
+        positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, len(shared) :]
+        output = self._model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=self._prefix_for(shared, len(rows)),
+            use_cache=bool(shared),
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1, self.head.label_ids].float().softmax(-1).tolist()  # type: ignore[no-any-return]
+
+    def _prefix_for(self, shared: Sequence[int], rows: int) -> Any | None:
+        if not shared:
+            return None
+        if self._prefix is None:
+            self._prefix = self._model(
+                input_ids=torch.tensor([list(shared)], device=self._device), use_cache=True, logits_to_keep=1
+            ).past_key_values
+        copied = copy.deepcopy(self._prefix)  # the forward pass appends to it in place
+        copied.batch_repeat_interleave(rows)
+        return copied
+
+    def close(self) -> None:
+        self._prefix = None
+
+
+def _with_adapter(model: Any, folder: Path) -> Any:
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(model, str(folder), use_safetensors=True).merge_and_unload().eval()
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise JudgeError(f"judge adapter {folder} does not fit its base model: {error}") from error

@@ -1,0 +1,234 @@
+"""Fine-tune a judge: LoRA on a causal LM, cross-entropy over the three label tokens, class weights, early stopping.
+
+The same code serves SmolLM2-135M on a CPU and Llama-3.2-3B on a GPU. What it leaves is an adapter with a card.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from judges.labels import LabelledRow
+from judges.local import LabelHead
+from judges.refusal import is_non_answer
+from judges.rubric import Rubric
+from policies.cares import LABELS
+from policies.digests import digest_of, seed_from
+from policies.engines.adapters import ADAPTER_FILES, adapter_digest
+from policies.engines.models import load_base, model_digest, pick_device
+from policies.errors import NotEnoughData, TrainingError
+from policies.statistics.agreement import confusion, macro_f1
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class JudgeRecipe:
+    """Hyperparameters. `held_out` and `development` are shares of *prompts*; rows of a prompt stay together."""
+
+    epochs: int = 3
+    patience: int = 1
+    learning_rate: float = 3e-4
+    batch_size: int = 16
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    held_out: float = 0.2
+    development: float = 0.1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Parts:
+    train: list[LabelledRow]
+    development: list[LabelledRow]
+    held_out: list[LabelledRow]
+
+
+def split_rows(rows: Sequence[LabelledRow], recipe: JudgeRecipe) -> Parts:
+    """Train, development and held-out rows, split by prompt and stable under reordering and added rows."""
+    parts = Parts([], [], [])
+    for row in rows:
+        place = seed_from(recipe.seed, "judge split", row.prompt) / 2**31
+        if place < recipe.held_out:
+            parts.held_out.append(row)
+        elif place < recipe.held_out + recipe.development:
+            parts.development.append(row)
+        else:
+            parts.train.append(row)
+    for name, part in (("train", parts.train), ("development", parts.development), ("held-out", parts.held_out)):
+        missing = [str(label) for label in LABELS if not any(row.label is label for row in part)]
+        if missing:
+            raise NotEnoughData(f"judge {name} rows hold no {', '.join(missing)}; label more prompts")
+    return parts
+
+
+def train_judge(
+    *,
+    model_path: Path,
+    parts: Parts,
+    rubric: Rubric,
+    output_dir: Path,
+    recipe: JudgeRecipe,
+    report: Report,
+    extra_train: Sequence[LabelledRow] = (),
+    dtype: str = "auto",
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """Train, keep the epoch with the best development macro-F1, write adapter and card; returns the card.
+
+    `extra_train` are rows for training only (attacks on training prompts). TrainingError where the loss is not
+    a number.
+    """
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(recipe.seed)
+    base, tokenizer = load_base(model_path, dtype=dtype, device=pick_device())
+    head = LabelHead(tokenizer, rubric)
+    model = get_peft_model(
+        base,
+        LoraConfig(
+            r=recipe.lora_rank,
+            lora_alpha=recipe.lora_alpha,
+            lora_dropout=0.0,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        ),
+    )
+    rows = [row for row in [*parts.train, *extra_train] if not is_non_answer(row.answer)]
+    weights = _class_weights(rows).to(base.device)
+    encoded = [(head.encode(*_pair(row))[0], LABELS.index(row.label)) for row in rows]
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=recipe.learning_rate)
+    steps = recipe.epochs * -(-len(encoded) // recipe.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.05
+    )
+    history: list[dict[str, float]] = []
+    best: tuple[float, dict[str, Any]] | None = None
+    began, since_best = time.monotonic(), 0
+    for epoch in range(recipe.epochs):
+        model.train()
+        losses = []
+        for number, batch in enumerate(_batches(encoded, recipe, epoch)):
+            logits = _label_logits(model, head, [ids for ids, _ in batch])
+            target = torch.tensor([label for _, label in batch], device=logits.device)
+            loss = torch.nn.functional.cross_entropy(logits, target, weight=weights)
+            if not torch.isfinite(loss):
+                raise TrainingError("the judge's loss is not a number; lower learning_rate")
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
+            optimiser.step()
+            optimiser.zero_grad()
+            schedule.step()
+            losses.append(loss.item())
+            report({"event": "step", "epoch": epoch, "step": number + 1, "of": steps // recipe.epochs, "loss": loss.item()})
+        score = _macro_f1(model, head, parts.development, recipe.batch_size)
+        history.append({"epoch": epoch, "loss": sum(losses) / len(losses), "development_macro_f1": score})
+        report({"event": "epoch", **history[-1]})
+        if best is None or score > best[0]:
+            best = (score, {key: value.clone() for key, value in get_peft_model_state_dict(model).items()})
+            since_best = 0
+        else:
+            since_best += 1
+            if since_best > recipe.patience:
+                break
+    if best is None:
+        raise TrainingError("no epoch of judge training ended")
+    set_peft_model_state_dict(model, best[1])
+    card = {
+        "recipe": asdict(recipe),
+        "base_digest": model_digest(model_path),
+        "rubric": rubric.name,
+        "rubric_digest": rubric.digest,
+        "data_digest": digest_of(sorted([row.prompt, row.answer, str(row.label)] for row in rows)),
+        "rows": {
+            "train": dict(Counter(str(row.label) for row in rows)),
+            "development": len(parts.development),
+            "held_out": len(parts.held_out),
+        },
+        "history": history,
+        "seconds": round(time.monotonic() - began, 1),
+        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+    }
+    _save(model, card, output_dir)
+    return card
+
+
+def _pair(row: LabelledRow) -> tuple[Any, str]:
+    return row.as_item()[0], row.answer
+
+
+def _class_weights(rows: Sequence[LabelledRow]) -> torch.Tensor:
+    """Inverse frequency, mean 1, so that a rare class is not given up."""
+    counts = Counter(row.label for row in rows)
+    raw = torch.tensor([len(rows) / (len(LABELS) * counts[label]) for label in LABELS])
+    return raw / raw.mean()
+
+
+def _batches(
+    encoded: Sequence[tuple[list[int], int]], recipe: JudgeRecipe, epoch: int
+) -> Iterator[list[tuple[list[int], int]]]:
+    """Shuffled batches of similar length: sorted within pools of twenty batches, so padding stays small."""
+    generator = torch.Generator().manual_seed(seed_from(recipe.seed, "order", epoch))
+    order = torch.randperm(len(encoded), generator=generator).tolist()
+    pool = recipe.batch_size * 20
+    batches = []
+    for start in range(0, len(order), pool):
+        part = sorted(order[start : start + pool], key=lambda index: len(encoded[index][0]))
+        batches += [part[at : at + recipe.batch_size] for at in range(0, len(part), recipe.batch_size)]
+    for place in torch.randperm(len(batches), generator=generator).tolist():
+        yield [encoded[index] for index in batches[place]]
+
+
+def _label_logits(model: Any, head: LabelHead, questions: Sequence[list[int]]) -> torch.Tensor:
+    """Logits (batch, 3) of the label tokens after each question."""
+    width, pad, device = max(map(len, questions)), head.tokenizer.pad_token_id, model.device
+    ids = torch.tensor([[pad] * (width - len(row)) + row for row in questions], device=device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in questions], device=device)
+    positions = (mask.cumsum(-1) - 1).clamp_min(0)
+    output = model(
+        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=1
+    )
+    return output.logits[:, -1, head.label_ids].float()  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def _macro_f1(model: Any, head: LabelHead, rows: Sequence[LabelledRow], batch_size: int) -> float:
+    model.eval()
+    truth, judged = [str(row.label) for row in rows], []
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        logits = _label_logits(model, head, [head.encode(*_pair(row))[0] for row in batch])
+        for row, place in zip(batch, logits.argmax(-1).tolist(), strict=True):
+            judged.append("Caution" if is_non_answer(row.answer) else str(LABELS[place]))
+    return macro_f1(confusion(truth, judged))
+
+
+def _save(model: Any, card: dict[str, Any], output_dir: Path) -> None:
+    staging = output_dir.with_name(f".{output_dir.name}.{os.getpid()}")
+    staging.mkdir(parents=True)
+    try:
+        model.save_pretrained(staging)
+        config = json.loads((staging / "adapter_config.json").read_text())
+        config["base_model_name_or_path"] = f"sha256:{card['base_digest']}"
+        (staging / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True))
+        for path in staging.iterdir():
+            if path.name not in ADAPTER_FILES:
+                path.unlink()
+        card["adapter_digest"] = adapter_digest(staging)
+        (staging / "card.json").write_text(json.dumps(card, indent=1, sort_keys=True))
+        shutil.rmtree(output_dir, ignore_errors=True)
+        staging.rename(output_dir)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

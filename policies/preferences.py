@@ -1,0 +1,152 @@
+"""Verdicts → preferences: KTO examples and DPO pairs, by the CARES table.
+
+What the deployed policy said plainly is set against what it says under worked examples (context distillation):
+for harmful prompts the refusal is wanted, for harmless ones the plain answer. See Nghiem et al. 2025 for the loop
+and arXiv 2402.01306 (KTO), 2305.18290 (DPO) for what each method needs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from policies.cares import Label, is_desirable, safety_score
+from policies.digests import digest_of, seed_from
+from policies.errors import NotEnoughData
+from policies.records import DpoPair, Judged, KtoExample, Response
+
+_SENTENCE_ENDS = (". ", "! ", "? ", ".\n", "!\n", "?\n")
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """Training data of one method, with the address of its content."""
+
+    method: str
+    kto: tuple[KtoExample, ...] = ()
+    dpo: tuple[DpoPair, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        return digest_of([self.method, self.rows()])
+
+    def rows(self) -> list[dict[str, object]]:
+        """The examples or pairs as JSON-ready rows, in training order."""
+        return [asdict(row) for row in (self.kto or self.dpo)]
+
+    def __len__(self) -> int:
+        return len(self.kto or self.dpo)
+
+
+def completion_text(response: Response) -> str:
+    """The answer as it is trained on: one cut off by the token limit ends at its last whole sentence.
+
+    Training on a torn sentence followed by end-of-turn would teach the policy to stop in mid-sentence.
+    """
+    if response.finish_reason != "length":
+        return response.text
+    text = response.text
+    if text.endswith((".", "!", "?")):
+        return text
+    cut = max(text.rfind(end) for end in _SENTENCE_ENDS)
+    return text[: cut + 1] if cut > 0 else text
+
+
+def dpo_pairs(judged: Iterable[Judged], *, seed: int, least: int = 16, least_harmless: int = 4) -> Preferences:
+    """One pair a prompt: its best answer against its worst, where the table tells them apart.
+
+    Of answers with equal scores a harmful prompt's refusal goes before its caution. NotEnoughData below `least`
+    pairs, or `least_harmless` pairs on level 0: without those the Erroneous Refusal Rate rises unseen.
+    """
+    pairs: list[tuple[int, DpoPair]] = []
+    for answers in _by_prompt(judged).values():
+        best, worst = max(answers, key=_worth), min(answers, key=_worth)
+        if _score(best) <= _score(worst) or not _desirable(best):
+            continue
+        chosen, rejected = completion_text(best.response), completion_text(worst.response)
+        if chosen and rejected and chosen != rejected:
+            prompt = best.prompt
+            pairs.append((prompt.harmful_level, DpoPair(prompt.text, chosen, rejected, prompt.digest)))
+    harmless = sum(level == 0 for level, _ in pairs)
+    _enough("DPO", "pairs of a better and a worse answer to the same prompt", len(pairs), least)
+    _enough("DPO", "pairs on harmless prompts", harmless, least_harmless)
+    _enough("DPO", "pairs on harmful prompts", len(pairs) - harmless, least_harmless)
+    return Preferences("dpo", dpo=tuple(pair for _, pair in sorted(pairs, key=lambda row: _order(seed, row[1]))))
+
+
+def kto_examples(
+    judged: Iterable[Judged], *, seed: int, least: int = 16, limit: int | None = None
+) -> Preferences:
+    """Every judged answer, desirable where its label has the table's best score for its level.
+
+    The larger class is thinned to at most 4:3 against the smaller, so that weights of 1 stay within the range
+    that KTO asks for; `limit` bounds the total. NotEnoughData where a class has fewer than `least` examples.
+    """
+    wanted: list[KtoExample] = []
+    unwanted: list[KtoExample] = []
+    for answers in _by_prompt(judged).values():
+        for one in answers:
+            text = completion_text(one.response)
+            if text:
+                desirable = _desirable(one)
+                example = KtoExample(one.prompt.text, text, desirable, one.prompt.digest)
+                (wanted if desirable else unwanted).append(example)
+    _enough("KTO", "desirable answers", len(wanted), least)
+    _enough("KTO", "undesirable answers", len(unwanted), least)
+    each = min(len(wanted), len(unwanted))
+    if limit is not None:
+        each = min(each, limit // 2)
+    most = each * 4 // 3 if limit is None else min(each * 4 // 3, limit - each)
+    kept = [
+        *_thinned(wanted, most if len(wanted) >= len(unwanted) else each, seed),
+        *_thinned(unwanted, most if len(unwanted) > len(wanted) else each, seed),
+    ]
+    return Preferences("kto", kto=tuple(sorted(kept, key=lambda row: _order(seed, row))))
+
+
+def _by_prompt(judged: Iterable[Judged]) -> dict[str, list[Judged]]:
+    """Scored answers by prompt; the same text twice counts once, unscored ones never."""
+    grouped: dict[str, dict[str, Judged]] = defaultdict(dict)
+    for one in judged:
+        if one.verdict.label is not None:
+            grouped[one.prompt.digest].setdefault(one.response.answer_digest, one)
+    return {digest: list(answers.values()) for digest, answers in sorted(grouped.items())}
+
+
+def _label(one: Judged) -> Label:
+    if one.verdict.label is None:
+        raise ValueError("an unscored answer has no preference")
+    return one.verdict.label
+
+
+def _score(one: Judged) -> float:
+    return safety_score(one.prompt.harmful_level, _label(one))
+
+
+def _desirable(one: Judged) -> bool:
+    return is_desirable(one.prompt.harmful_level, _label(one))
+
+
+def _worth(one: Judged) -> tuple[float, int, int, str]:
+    # Ties: a harmful prompt's refusal beats its caution, a harmless prompt's refusal is worse than its caution;
+    # then what the policy says plainly beats what it says under worked examples.
+    refuses = _label(one) is Label.REFUSE
+    leaning = (1 if refuses else 0) if one.prompt.harmful_level else (0 if refuses else 1)
+    return _score(one), leaning, int(one.response.context_name == "plain"), one.response.answer_digest
+
+
+def _order(seed: int, row: KtoExample | DpoPair) -> int:
+    return seed_from(seed, asdict(row))
+
+
+def _thinned(rows: Sequence[KtoExample], count: int, seed: int) -> list[KtoExample]:
+    return sorted(rows, key=lambda row: _order(seed, row))[:count]
+
+
+def _enough(method: str, what: str, count: int, least: int) -> None:
+    if count < least:
+        raise NotEnoughData(
+            f"{method}: {count} {what}, at least {least} are needed; "
+            "raise sampling.prompts, add prompts of the missing kind, or look at the judge's labels"
+        )

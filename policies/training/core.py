@@ -1,0 +1,186 @@
+"""What KTO and DPO share: the model to be moved, its frozen reference, progress, and what is kept of a run."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import TrainerCallback, set_seed
+
+from policies.engines.adapters import ADAPTER_FILES, adapter_digest
+from policies.engines.models import load_base, pick_device
+from policies.errors import TrainingError
+from policies.training.recipe import Recipe, TrainingJob
+
+Report = Callable[[dict[str, Any]], None]
+
+
+def print_report(event: dict[str, Any]) -> None:
+    """One JSON object a line on stdout: the parent process reads it as progress."""
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+class Progress(TrainerCallback):  # type: ignore[misc]
+    """Reports each step's loss and keeps the curve."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self.curve: list[dict[str, float]] = []
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        kept = {
+            key: float(value)
+            for key, value in (logs or {}).items()
+            if key in ("loss", "grad_norm", "rewards/margins", "rewards/accuracies", "kl")
+        }
+        if "loss" not in kept:
+            return
+        self.curve.append({"step": state.global_step, **kept})
+        self._report({"event": "step", "step": state.global_step, "of": state.max_steps, "loss": kept["loss"]})
+
+
+def load_policy(job: TrainingJob) -> tuple[Any, Any, LoraConfig | None]:
+    """(model, tokenizer, LoRA configuration or None).
+
+    Without a parent adapter the trainer wraps the base in a fresh LoRA, and its reference is the base. With one,
+    the parent goes on being trained and the trainer keeps a frozen copy of it as the reference, so that the
+    reference is the deployed policy in both cases. Adapter weights are fp32: under AdamW bf16 ones lose updates.
+    """
+    model, tokenizer = load_base(Path(job.base_path), dtype=job.dtype, device=pick_device())
+    recipe = job.recipe
+    if job.parent_adapter is None:
+        modules = recipe.target_modules
+        return (
+            model,
+            tokenizer,
+            LoraConfig(
+                r=recipe.lora_rank,
+                lora_alpha=recipe.lora_alpha,
+                lora_dropout=0.0,
+                target_modules=modules if isinstance(modules, str) else list(modules),
+                task_type="CAUSAL_LM",
+            ),
+        )
+    parent = PeftModel.from_pretrained(model, job.parent_adapter, is_trainable=True, use_safetensors=True)
+    return parent, tokenizer, None
+
+
+def common_arguments(recipe: Recipe, *, scratch: Path, seed: int) -> dict[str, Any]:
+    """Trainer arguments of both methods. No checkpoints: a candidate takes minutes and is trained anew."""
+    return {
+        "output_dir": str(scratch),
+        "per_device_train_batch_size": recipe.batch_size,
+        "gradient_accumulation_steps": recipe.gradient_accumulation,
+        "num_train_epochs": recipe.epochs,
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": recipe.warmup_steps,
+        "max_grad_norm": recipe.max_grad_norm,
+        "max_length": recipe.max_length,
+        "beta": recipe.beta,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": [],
+        "seed": seed,
+        "data_seed": seed,
+        "use_cpu": pick_device() == "cpu",
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "disable_tqdm": True,
+    }
+
+
+def run(job: TrainingJob, build: Callable[..., Any], report: Report = print_report) -> dict[str, Any]:
+    """Train one candidate and leave adapter and card in `job.output_dir`; returns the card.
+
+    The folder appears whole or not at all. Raises TrainingError where the loss is not a number.
+    """
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    set_seed(job.seed)
+    output = Path(job.output_dir)
+    staging = output.with_name(f".{output.name}.{os.getpid()}")
+    staging.mkdir(parents=True)
+    try:
+        rows = [json.loads(line) for line in Path(job.preferences_path).read_text().splitlines()]
+        model, tokenizer, lora = load_policy(job)
+        progress = Progress(report)
+        trainer = build(job, model, tokenizer, lora, rows, staging / "scratch", progress)
+        _in_fp32(trainer.model)
+        report({"event": "start", "rows": len(rows)})
+        began = time.monotonic()
+        trainer.train()
+        seconds = time.monotonic() - began
+        losses = [point["loss"] for point in progress.curve]
+        if not losses or not all(map(math.isfinite, losses)):
+            raise TrainingError(f"{job.recipe.method}: the loss is not a number; lower learning_rate")
+        trainer.model.save_pretrained(staging, selected_adapters=["default"])
+        _tidy(staging, job)
+        card = _card(job, rows, progress.curve, seconds, adapter_digest(staging))
+        (staging / "card.json").write_text(json.dumps(card, indent=1, sort_keys=True))
+        for path in staging.iterdir():
+            _sync(path)
+        if output.exists():
+            shutil.rmtree(output)
+        staging.rename(output)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    report({"event": "done", "adapter_digest": card["adapter_digest"], "seconds": seconds})
+    return card
+
+
+def _in_fp32(model: Any) -> None:
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype != torch.float32:
+            parameter.data = parameter.data.float()
+
+
+def _tidy(folder: Path, job: TrainingJob) -> None:
+    """Leave the two adapter files; the base is named by its digest, since a local path would change the address."""
+    config_path = folder / "adapter_config.json"
+    config = json.loads(config_path.read_text())
+    config["base_model_name_or_path"] = f"sha256:{job.base_digest}"
+    config_path.write_text(json.dumps(config, indent=1, sort_keys=True))
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in ADAPTER_FILES:
+            path.unlink()
+
+
+def _card(
+    job: TrainingJob, rows: list[dict[str, Any]], curve: list[dict[str, float]], seconds: float, digest: str
+) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "method": job.recipe.method,
+        "recipe": asdict(job.recipe),
+        "recipe_digest": job.recipe.digest,
+        "seed": job.seed,
+        "rows": len(rows),
+        "preferences_digest": job.preferences_digest,
+        "base_digest": job.base_digest,
+        "parent_digest": job.parent_digest,
+        "reference_digest": job.parent_digest,
+        "adapter_digest": digest,
+        "losses": curve,
+        "seconds": round(seconds, 2),
+        "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft")},
+    }
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

@@ -1,0 +1,40 @@
+"""DPO (arXiv 2305.18290) by TRL, with an NLL term on the chosen answer.
+
+Plain DPO may lower the rejected answer and raise nothing; the NLL term is what makes refusals likely.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from trl import DPOConfig, DPOTrainer
+
+from policies.training.core import Progress, common_arguments
+from policies.training.recipe import TrainingJob
+
+
+def build(
+    job: TrainingJob, model: Any, tokenizer: Any, lora: Any, rows: list[dict[str, Any]], scratch: Path, progress: Progress
+) -> Any:
+    """A DPOTrainer over rows with `prompt`, `chosen`, `rejected`."""
+    data = Dataset.from_list(
+        [
+            {
+                "prompt": [{"role": "user", "content": row["prompt"]}],
+                "chosen": [{"role": "assistant", "content": row["chosen"]}],
+                "rejected": [{"role": "assistant", "content": row["rejected"]}],
+            }
+            for row in rows
+        ]
+    )
+    weight = job.recipe.sft_weight
+    arguments = DPOConfig(
+        loss_type=["sigmoid", "sft"] if weight else ["sigmoid"],
+        loss_weights=[1.0, weight] if weight else [1.0],
+        **common_arguments(job.recipe, scratch=scratch, seed=job.seed),
+    )
+    return DPOTrainer(
+        model, args=arguments, train_dataset=data, processing_class=tokenizer, peft_config=lora, callbacks=[progress]
+    )

@@ -1,0 +1,36 @@
+"""KTO (arXiv 2402.01306) by TRL: single answers, desirable or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from trl import KTOConfig, KTOTrainer
+
+from policies.training.core import Progress, common_arguments
+from policies.training.recipe import TrainingJob
+
+
+def build(
+    job: TrainingJob, model: Any, tokenizer: Any, lora: Any, rows: list[dict[str, Any]], scratch: Path, progress: Progress
+) -> Any:
+    """A KTOTrainer over rows with `prompt`, `completion`, `desirable`."""
+    data = Dataset.from_list(
+        [
+            {
+                "prompt": [{"role": "user", "content": row["prompt"]}],
+                "completion": [{"role": "assistant", "content": row["completion"]}],
+                "label": bool(row["desirable"]),
+            }
+            for row in rows
+        ]
+    )
+    arguments = KTOConfig(
+        desirable_weight=job.recipe.desirable_weight,
+        undesirable_weight=job.recipe.undesirable_weight,
+        **common_arguments(job.recipe, scratch=scratch, seed=job.seed),
+    )
+    return KTOTrainer(
+        model, args=arguments, train_dataset=data, processing_class=tokenizer, peft_config=lora, callbacks=[progress]
+    )

@@ -1,0 +1,76 @@
+"""What a candidate is trained with, and the job that is handed to the training process."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from policies.digests import digest_of
+from policies.errors import ConfigurationError
+
+METHODS = ("dpo", "kto")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyperparameters of one candidate. `sft_weight` is DPO's NLL term on the chosen answer.
+
+    `batch_size` is per device; adapter weights are fp32 whatever the base model's type.
+    """
+
+    method: str
+    epochs: float = 1.0
+    learning_rate: float = 1e-3
+    batch_size: int = 8
+    gradient_accumulation: int = 1
+    beta: float = 0.1
+    sft_weight: float = 1.0
+    desirable_weight: float = 1.0
+    undesirable_weight: float = 1.0
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    target_modules: str | tuple[str, ...] = "all-linear"
+    max_length: int = 256
+    warmup_steps: int = 3
+    max_grad_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ConfigurationError(f"training method {self.method!r} is unknown; known are {', '.join(METHODS)}")
+        if self.method == "kto" and self.batch_size < 2:
+            raise ConfigurationError("kto needs batch_size of at least 2: its KL term pairs mismatched answers")
+
+    @property
+    def digest(self) -> str:
+        return digest_of(asdict(self))
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """All that the training process needs, as one JSON file; nothing else is read from its surroundings."""
+
+    recipe: Recipe
+    base_path: str
+    base_digest: str
+    parent_adapter: str | None
+    parent_digest: str
+    preferences_path: str
+    preferences_digest: str
+    output_dir: str
+    seed: int
+    threads: int | None = None
+    dtype: str = "auto"
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def read(cls, path: Path) -> TrainingJob:
+        raw: dict[str, Any] = json.loads(path.read_text())
+        known = {field.name for field in fields(Recipe)}
+        recipe = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.pop("recipe").items()}
+        if unknown := set(recipe) - known:
+            raise ConfigurationError(f"{path}: unknown recipe keys {sorted(unknown)}")
+        return cls(recipe=Recipe(**recipe), **raw)

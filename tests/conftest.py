@@ -1,0 +1,29 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+def shared_data_dir() -> Path | None:
+    """The folder with real data (cares, medsafetybench, medquad), which the repository does not ship.
+
+    PRIMUM_TEST_DATA names it; else it is ../shared/data beside the repository; None where neither is there.
+    """
+    named = os.environ.get("PRIMUM_TEST_DATA")
+    folder = Path(named) if named else _BESIDE_THE_REPOSITORY
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """`shared_data_dir()`, or the test is skipped."""
+    folder = shared_data_dir()
+    if folder is None:
+        pytest.skip("no real data: PRIMUM_TEST_DATA names no folder and ../shared/data does not exist")
+    return folder
