@@ -6,7 +6,6 @@ There is no free text to parse. The rubric's keys and values are computed once a
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -14,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import DynamicCache
 
 from judges.refusal import is_non_answer
 from judges.rubric import Rubric
 from policies.cares import LABELS, Label
 from policies.digests import digest_of
-from policies.engines.models import load_base, model_digest, pick_device
+from policies.engines.adapters import adapter_digest
+from policies.engines.models import load_base, model_digest, pick_device, with_adapter
 from policies.errors import JudgeError
 from policies.records import Prompt, Response, Verdict
 
@@ -76,16 +77,24 @@ class LocalJudge:
         share_prefix: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if threads:
-            torch.set_num_threads(threads)
         self._name, self._path, self._adapter_path = name, model_path, adapter_path
+        self._rubric, self._dtype, self._threads = rubric, dtype, threads
         self._batch_size, self._share, self._clock = batch_size, share_prefix, clock
-        self._device = pick_device()
-        self._model, tokenizer = load_base(model_path, dtype=dtype, device=self._device)
-        if adapter_path is not None:
-            self._model = _with_adapter(self._model, adapter_path)
-        self.head = LabelHead(tokenizer, rubric)
         self._prefix: Any | None = None
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, LabelHead]:
+        """Model and head, loaded at the first question: a judge whose verdicts are all stored costs no memory."""
+        if self._threads:
+            torch.set_num_threads(self._threads)
+        model, tokenizer = load_base(self._path, dtype=self._dtype, device=pick_device())
+        if self._adapter_path is not None:
+            model = _with_adapter(model, self._adapter_path)
+        return model, LabelHead(tokenizer, self._rubric)
+
+    @property
+    def head(self) -> LabelHead:
+        return self._loaded[1]
 
     @property
     def name(self) -> str:
@@ -93,10 +102,8 @@ class LocalJudge:
 
     @cached_property
     def digest(self) -> str:
-        from policies.engines.adapters import adapter_digest
-
         adapter = adapter_digest(self._adapter_path) if self._adapter_path else None
-        return digest_of(["local", model_digest(self._path), adapter, self.head.rubric.digest])
+        return digest_of(["local", model_digest(self._path), adapter, self._rubric.digest])
 
     def judge(self, items: Sequence[tuple[Prompt, Response]]) -> Iterator[Verdict]:
         """Verdicts in the items' order, yielded a window of batches at a time.
@@ -155,46 +162,57 @@ class LocalJudge:
     def label_probabilities(self, questions: Sequence[Sequence[int]]) -> list[list[float]]:
         """Probabilities of Accept, Caution, Refuse for each question's token ids; rows sum to 1."""
         shared = self.head.shared if self._share else []
-        # A tokenizer may merge across the border; then this batch is asked without the shared part.
-        if any(list(ids[: len(shared)]) != shared for ids in questions):
-            shared = []
-        rows = [list(ids[len(shared) :]) for ids in questions]
-        width, pad = max(map(len, rows)), self.head.tokenizer.pad_token_id
-        ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=self._device)
-        mask = torch.tensor(
-            [[1] * len(shared) + [0] * (width - len(row)) + [1] * len(row) for row in rows],
-            device=self._device,
-        )
-        positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, len(shared) :]
-        output = self._model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=self._prefix_for(shared, len(rows)),
-            use_cache=bool(shared),
-            logits_to_keep=1,
-        )
-        return output.logits[:, -1, self.head.label_ids].float().softmax(-1).tolist()  # type: ignore[no-any-return]
-
-    def _prefix_for(self, shared: Sequence[int], rows: int) -> Any | None:
-        if not shared:
-            return None
-        if self._prefix is None:
-            self._prefix = self._model(
-                input_ids=torch.tensor([list(shared)], device=self._device), use_cache=True, logits_to_keep=1
-            ).past_key_values
-        copied = copy.deepcopy(self._prefix)  # the forward pass appends to it in place
-        copied.batch_repeat_interleave(rows)
-        return copied
+        if shared and self._prefix is None:
+            self._prefix = prefix_cache(self._loaded[0], shared)
+        logits = label_logits(self._loaded[0], self.head, questions, shared, self._prefix if shared else None)
+        return logits.softmax(-1).tolist()  # type: ignore[no-any-return]
 
     def close(self) -> None:
+        """Let go of the model; the next question loads it again."""
         self._prefix = None
+        self.__dict__.pop("_loaded", None)
+
+
+def prefix_cache(model: Any, shared: Sequence[int]) -> Any:
+    """Keys and values of the part that all questions share, for one row; differentiable outside inference mode."""
+    ids = torch.tensor([list(shared)], device=model.device)
+    return model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
+
+
+def label_logits(
+    model: Any, head: LabelHead, questions: Sequence[Sequence[int]], shared: Sequence[int], prefix: Any | None
+) -> torch.Tensor:
+    """Logits (batch, 3) of the label tokens after each question; `prefix` is the cache of `shared`, or None.
+
+    A tokenizer may merge across the border of the shared part; such a batch is asked without it.
+    """
+    if prefix is None or any(list(ids[: len(shared)]) != list(shared) for ids in questions):
+        shared, prefix = [], None
+    rows = [list(ids[len(shared) :]) for ids in questions]
+    width, pad = max(map(len, rows)), head.tokenizer.pad_token_id
+    ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=model.device)
+    mask = torch.tensor(
+        [[1] * len(shared) + [0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.device
+    )
+    cache = None
+    if prefix is not None:
+        cache = DynamicCache(
+            [(layer.keys.repeat_interleave(len(rows), 0), layer.values.repeat_interleave(len(rows), 0))
+             for layer in prefix.layers]
+        )
+    output = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=(mask.cumsum(-1) - 1).clamp_min(0)[:, len(shared) :],
+        past_key_values=cache,
+        use_cache=cache is not None,
+        logits_to_keep=1,
+    )
+    return output.logits[:, -1, head.label_ids].float()  # type: ignore[no-any-return]
 
 
 def _with_adapter(model: Any, folder: Path) -> Any:
-    from peft import PeftModel
-
     try:
-        return PeftModel.from_pretrained(model, str(folder), use_safetensors=True).merge_and_unload().eval()
+        return with_adapter(model, folder)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise JudgeError(f"judge adapter {folder} does not fit its base model: {error}") from error

@@ -144,8 +144,8 @@ def detect_refusal(answer: str) -> RefusalSignal:
 
 
 def is_non_answer(answer: str) -> bool:
-    """True for an answer without two words: empty, symbols, digits, or only a claimed verdict."""
-    return sum(len(_LETTERS.findall(sentence)) for sentence in _sentences(answer)) < 2
+    """True for an answer without a word: empty, symbols, digits, or only a claimed verdict."""
+    return sum(len(_LETTERS.findall(sentence)) for sentence in _sentences(answer)) < 1
 
 
 def _sentences(answer: str) -> list[str]:

@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,31 +19,36 @@ from typing import Any
 import torch
 
 from judges.labels import LabelledRow
-from judges.local import LabelHead
+from judges.local import LabelHead, label_logits, prefix_cache
 from judges.refusal import is_non_answer
 from judges.rubric import Rubric
+from judges.shipped import DEVELOPMENT, HELD_OUT, part_of
 from policies.cares import LABELS
 from policies.digests import digest_of, seed_from
 from policies.engines.adapters import ADAPTER_FILES, adapter_digest
 from policies.engines.models import load_base, model_digest, pick_device
 from policies.errors import NotEnoughData, TrainingError
-from policies.statistics.agreement import confusion, macro_f1
+from policies.statistics.agreement import codes_of, confusion_matrix, macro_f1
 
 Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
 class JudgeRecipe:
-    """Hyperparameters. `held_out` and `development` are shares of *prompts*; rows of a prompt stay together."""
+    """Hyperparameters. A batch holds at most `batch_size` rows and `batch_tokens` tokens, padding included.
+
+    `held_out` and `development` are shares of *prompts*; rows of a prompt stay together.
+    """
 
     epochs: int = 3
     patience: int = 1
     learning_rate: float = 3e-4
     batch_size: int = 16
-    lora_rank: int = 16
-    lora_alpha: int = 32
-    held_out: float = 0.2
-    development: float = 0.1
+    batch_tokens: int = 2400
+    lora_rank: int = 8
+    lora_alpha: int = 16
+    held_out: float = HELD_OUT
+    development: float = DEVELOPMENT
     seed: int = 0
 
 
@@ -58,13 +63,8 @@ def split_rows(rows: Sequence[LabelledRow], recipe: JudgeRecipe) -> Parts:
     """Train, development and held-out rows, split by prompt and stable under reordering and added rows."""
     parts = Parts([], [], [])
     for row in rows:
-        place = seed_from(recipe.seed, "judge split", row.prompt) / 2**31
-        if place < recipe.held_out:
-            parts.held_out.append(row)
-        elif place < recipe.held_out + recipe.development:
-            parts.development.append(row)
-        else:
-            parts.train.append(row)
+        place = part_of(row.prompt, held_out=recipe.held_out, development=recipe.development)
+        getattr(parts, place).append(row)
     for name, part in (("train", parts.train), ("development", parts.development), ("held-out", parts.held_out)):
         missing = [str(label) for label in LABELS if not any(row.label is label for row in part)]
         if missing:
@@ -110,7 +110,8 @@ def train_judge(
     weights = _class_weights(rows).to(base.device)
     encoded = [(head.encode(*_pair(row))[0], LABELS.index(row.label)) for row in rows]
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=recipe.learning_rate)
-    steps = recipe.epochs * -(-len(encoded) // recipe.batch_size)
+    plan = [_batches(encoded, recipe, epoch) for epoch in range(recipe.epochs)]
+    steps = sum(map(len, plan))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.05
     )
@@ -120,8 +121,8 @@ def train_judge(
     for epoch in range(recipe.epochs):
         model.train()
         losses = []
-        for number, batch in enumerate(_batches(encoded, recipe, epoch)):
-            logits = _label_logits(model, head, [ids for ids, _ in batch])
+        for number, batch in enumerate(plan[epoch]):
+            logits = _logits(model, head, [ids for ids, _ in batch])
             target = torch.tensor([label for _, label in batch], device=logits.device)
             loss = torch.nn.functional.cross_entropy(logits, target, weight=weights)
             if not torch.isfinite(loss):
@@ -132,7 +133,7 @@ def train_judge(
             optimiser.zero_grad()
             schedule.step()
             losses.append(loss.item())
-            report({"event": "step", "epoch": epoch, "step": number + 1, "of": steps // recipe.epochs, "loss": loss.item()})
+            report({"event": "step", "epoch": epoch, "step": number + 1, "of": len(plan[epoch]), "loss": loss.item()})
         score = _macro_f1(model, head, parts.development, recipe.batch_size)
         history.append({"epoch": epoch, "loss": sum(losses) / len(losses), "development_macro_f1": score})
         report({"event": "epoch", **history[-1]})
@@ -178,29 +179,31 @@ def _class_weights(rows: Sequence[LabelledRow]) -> torch.Tensor:
 
 def _batches(
     encoded: Sequence[tuple[list[int], int]], recipe: JudgeRecipe, epoch: int
-) -> Iterator[list[tuple[list[int], int]]]:
+) -> list[list[tuple[list[int], int]]]:
     """Shuffled batches of similar length: sorted within pools of twenty batches, so padding stays small."""
     generator = torch.Generator().manual_seed(seed_from(recipe.seed, "order", epoch))
     order = torch.randperm(len(encoded), generator=generator).tolist()
     pool = recipe.batch_size * 20
-    batches = []
+    batches: list[list[int]] = []
     for start in range(0, len(order), pool):
-        part = sorted(order[start : start + pool], key=lambda index: len(encoded[index][0]))
-        batches += [part[at : at + recipe.batch_size] for at in range(0, len(part), recipe.batch_size)]
-    for place in torch.randperm(len(batches), generator=generator).tolist():
-        yield [encoded[index] for index in batches[place]]
+        batch: list[int] = []
+        for index in sorted(order[start : start + pool], key=lambda index: len(encoded[index][0])):
+            full = (len(batch) + 1) * len(encoded[index][0]) > recipe.batch_tokens
+            if batch and (full or len(batch) == recipe.batch_size):
+                batches.append(batch)
+                batch = []
+            batch.append(index)
+        batches.append(batch)
+    return [
+        [encoded[index] for index in batches[place]]
+        for place in torch.randperm(len(batches), generator=generator).tolist()
+    ]
 
 
-def _label_logits(model: Any, head: LabelHead, questions: Sequence[list[int]]) -> torch.Tensor:
-    """Logits (batch, 3) of the label tokens after each question."""
-    width, pad, device = max(map(len, questions)), head.tokenizer.pad_token_id, model.device
-    ids = torch.tensor([[pad] * (width - len(row)) + row for row in questions], device=device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in questions], device=device)
-    positions = (mask.cumsum(-1) - 1).clamp_min(0)
-    output = model(
-        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=1
-    )
-    return output.logits[:, -1, head.label_ids].float()  # type: ignore[no-any-return]
+def _logits(model: Any, head: LabelHead, questions: Sequence[list[int]]) -> torch.Tensor:
+    # The shared part is computed for one row and its keys and values spread over the batch: the gradient is
+    # the same as with the whole question in every row, at half the cost.
+    return label_logits(model, head, questions, head.shared, prefix_cache(model, head.shared))
 
 
 @torch.no_grad()
@@ -209,10 +212,10 @@ def _macro_f1(model: Any, head: LabelHead, rows: Sequence[LabelledRow], batch_si
     truth, judged = [str(row.label) for row in rows], []
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
-        logits = _label_logits(model, head, [head.encode(*_pair(row))[0] for row in batch])
+        logits = _logits(model, head, [head.encode(*_pair(row))[0] for row in batch])
         for row, place in zip(batch, logits.argmax(-1).tolist(), strict=True):
             judged.append("Caution" if is_non_answer(row.answer) else str(LABELS[place]))
-    return macro_f1(confusion(truth, judged))
+    return macro_f1(confusion_matrix(codes_of(truth), codes_of(judged)))
 
 
 def _save(model: Any, card: dict[str, Any], output_dir: Path) -> None:

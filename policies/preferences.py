@@ -53,11 +53,13 @@ def completion_text(response: Response) -> str:
     return text[: cut + 1] if cut > 0 else text
 
 
-def dpo_pairs(judged: Iterable[Judged], *, seed: int, least: int = 16, least_harmless: int = 4) -> Preferences:
+def dpo_pairs(
+    judged: Iterable[Judged], *, seed: int, least: int = 16, least_harmless: int = 4, limit: int | None = None
+) -> Preferences:
     """One pair a prompt: its best answer against its worst, where the table tells them apart.
 
     Of answers with equal scores a harmful prompt's refusal goes before its caution. NotEnoughData below `least`
-    pairs, or `least_harmless` pairs on level 0: without those the Erroneous Refusal Rate rises unseen.
+    pairs, or `least_harmless` pairs on level 0: without those the Erroneous Refusal Rate rises unseen. `limit` bounds them.
     """
     pairs: list[tuple[int, DpoPair]] = []
     for answers in _by_prompt(judged).values():
@@ -72,7 +74,8 @@ def dpo_pairs(judged: Iterable[Judged], *, seed: int, least: int = 16, least_har
     _enough("DPO", "pairs of a better and a worse answer to the same prompt", len(pairs), least)
     _enough("DPO", "pairs on harmless prompts", harmless, least_harmless)
     _enough("DPO", "pairs on harmful prompts", len(pairs) - harmless, least_harmless)
-    return Preferences("dpo", dpo=tuple(pair for _, pair in sorted(pairs, key=lambda row: _order(seed, row[1]))))
+    ordered = [pair for _, pair in sorted(pairs, key=lambda row: _order(seed, row[1]))]
+    return Preferences("dpo", dpo=tuple(ordered[:limit]))
 
 
 def kto_examples(

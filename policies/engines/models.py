@@ -158,3 +158,16 @@ def load_base(folder: Path, *, dtype: str, device: str) -> tuple[Any, Any]:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.to(device).eval(), tokenizer
+
+
+def with_adapter(model: Any, folder: Path) -> Any:
+    """`model` with the LoRA adapter of `folder` on top, for answering; the adapter is in the base's type.
+
+    It is not merged: adding a small change to a bf16 weight rounds back to the weight, and the change is gone.
+    """
+    from peft import PeftModel
+
+    adapted = PeftModel.from_pretrained(
+        model, str(folder), is_trainable=False, use_safetensors=True, autocast_adapter_dtype=False
+    )
+    return adapted.to(model.dtype).eval()

@@ -1,4 +1,4 @@
-"""The policy in this process, by transformers: batched, sorted by length, adapters merged, sampling seeded per answer."""
+"""The policy in this process, by transformers: batched, sorted by length, sampling seeded per answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
-from policies.engines.models import load_base, model_digest, pick_device
+from policies.engines.models import load_base, model_digest, pick_device, with_adapter
 from policies.errors import EngineError
 from policies.records import Ask, Policy, Response, Sampling
 
@@ -52,8 +52,8 @@ class SeededSampler(LogitsProcessor):
 class TransformersEngine:
     """One base model and any number of its LoRA adapters, in this process.
 
-    `batch_size` is the number of conversations generated side by side. `keep` merged models stay in memory; on
-    a GPU, where a copy of the base would not fit, adapters stay unmerged.
+    `batch_size` is the number of conversations generated side by side. The base's weights are shared by all
+    adapters; `keep` of them stay ready.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class TransformersEngine:
         self._device = pick_device()
         self._model, self._tokenizer = load_base(model_path, dtype=dtype, device=self._device)
         self._adapters: dict[str, Path] = {}
-        self._merged: OrderedDict[str, Any] = OrderedDict()
+        self._adapted: OrderedDict[str, Any] = OrderedDict()
 
     @cached_property
     def base_digest(self) -> str:
@@ -88,30 +88,29 @@ class TransformersEngine:
             return
         if not (path / "adapter_model.safetensors").is_file():
             raise EngineError(f"adapter folder {path} holds no adapter_model.safetensors")
-        self._merge(name, path)
+        self._adapt(name, path)
         self._adapters[name] = path
 
     def unload_adapter(self, name: str) -> None:
         self._adapters.pop(name, None)
-        self._merged.pop(name, None)
+        self._adapted.pop(name, None)
 
-    def _merge(self, name: str, path: Path) -> Any:
-        from peft import PeftModel
-
+    def _adapt(self, name: str, path: Path) -> Any:
         try:
-            on_top = PeftModel.from_pretrained(
-                copy.deepcopy(self._model), str(path), is_trainable=False, use_safetensors=True
-            )
-            # Merged weights answer as fast as the base; unmerged ones cost a third of the tokens per second.
-            merged = on_top.merge_and_unload() if self._device == "cpu" else on_top
+            # PEFT rewires the model that it is given. A copy that shares the tensors costs nothing and leaves
+            # the base as it is.
+            shared: dict[int, Any] = {id(tensor): tensor for tensor in self._model.parameters()}
+            shared |= {id(tensor): tensor for tensor in self._model.buffers()}
+            adapted = with_adapter(copy.deepcopy(self._model, shared), path)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise EngineError(f"adapter {name} does not fit the base model: {error}") from error
-        self._merged[name] = merged.eval()
-        while len(self._merged) > self._keep:
-            self._merged.popitem(last=False)
-        return merged
+        self._adapted[name] = adapted
+        while len(self._adapted) > self._keep:
+            self._adapted.popitem(last=False)
+        return adapted
 
-    def _model_for(self, policy: Policy) -> Any:
+    def model_for(self, policy: Policy) -> Any:
+        """The model that answers as `policy`, its adapter loaded from the policy's folder if need be."""
         name = policy.adapter_name
         if name is None:
             return self._model
@@ -119,10 +118,10 @@ class TransformersEngine:
             if policy.adapter_path is None:
                 raise EngineError(f"adapter {name} is not loaded and its folder is not known")
             self.load_adapter(name, policy.adapter_path)
-        if name not in self._merged:
-            self._merge(name, self._adapters[name])
-        self._merged.move_to_end(name)
-        return self._merged[name]
+        if name not in self._adapted:
+            self._adapt(name, self._adapters[name])
+        self._adapted.move_to_end(name)
+        return self._adapted[name]
 
     def generate(self, policy: Policy, asks: Sequence[Ask]) -> Iterator[Response]:
         groups: dict[Sampling, list[Ask]] = {}
@@ -169,7 +168,7 @@ class TransformersEngine:
         Messages in `prefix` come before every conversation; their keys and values are computed once a batch
         size, not once a conversation.
         """
-        model = self._model_for(policy)
+        model = self.model_for(policy)
         head = self._ids(prefix, False) if prefix else []
         rows = [self._ids([*prefix, *messages], True)[len(head) :] for messages in conversations]
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
@@ -192,6 +191,26 @@ class TransformersEngine:
             [dict(message) for message in messages], add_generation_prompt=prompt, return_dict=True
         )
         return list(encoded["input_ids"])
+
+    def encode_answers(
+        self, pairs: Sequence[tuple[str, str]]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(ids, attention mask, which tokens are the answer's), each (rows, width), padded on the right."""
+        rows = []
+        for question, answer in pairs:
+            asked = self._ids([{"role": "user", "content": question}], True)
+            told = self._tokenizer(answer, add_special_tokens=False)["input_ids"]
+            rows.append((asked, told))
+        width = max(len(asked) + len(told) for asked, told in rows)
+        ids = torch.full((len(rows), width), self._tokenizer.pad_token_id)
+        mask = torch.zeros(len(rows), width, dtype=torch.long)
+        answer_mask = torch.zeros(len(rows), width, dtype=torch.bool)
+        for place, (asked, told) in enumerate(rows):
+            end = len(asked) + len(told)
+            ids[place, :end] = torch.tensor([*asked, *told])
+            mask[place, :end] = 1
+            answer_mask[place, len(asked) : end] = True
+        return ids.to(self._device), mask.to(self._device), answer_mask.to(self._device)
 
     @torch.inference_mode()
     def _batch(
@@ -218,7 +237,7 @@ class TransformersEngine:
             pad_token_id=pad,
             logits_processor=LogitsProcessorList([sampler] if sampler else []),
         )
-        return output[:, ids.shape[1] :].tolist()  # type: ignore[no-any-return]
+        return output[:, ids.shape[1] :].tolist()
 
     def _completion(self, tokens: list[int], prompt_tokens: int, limit: int) -> Completion:
         ends = self._model.generation_config.eos_token_id
@@ -233,14 +252,14 @@ class TransformersEngine:
         )
 
     def close(self) -> None:
-        self._merged.clear()
+        self._adapted.clear()
         self._adapters.clear()
 
 
 def _cache_of(model: Any, head: Sequence[int], device: str) -> DynamicCache:
     """Keys and values of the shared head, for one row."""
     with torch.inference_mode():
-        return model(  # type: ignore[no-any-return]
+        return model(
             input_ids=torch.tensor([list(head)], device=device), use_cache=True, logits_to_keep=1
         ).past_key_values
 

@@ -43,8 +43,9 @@ def ends(interval: Interval) -> list[float]:
 def test_agrees_with_scipy_bca_when_every_row_is_its_own_cluster() -> None:
     values = np.random.default_rng(1).beta(0.6, 2.0, size=80)
     ours = mean_interval(values, np.arange(80), resamples=20_000, seed=3)
+    widened = 1 - 2 * stats.norm.sf(np.sqrt(80 / 79) * stats.t.isf(0.025, 79))  # Hesterberg 2015
     theirs = stats.bootstrap(
-        (values,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(5)
+        (values,), np.mean, n_resamples=20_000, confidence_level=widened, rng=np.random.default_rng(5)
     )
     assert ours.method == BCA
     assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.003)
@@ -85,6 +86,15 @@ def test_p_value_meets_the_interval_at_the_null() -> None:
     assert 0.001 < found.p_greater < 0.5
     there = paired_difference(before, after, ids, level=1 - 2 * found.p_greater, resamples=5000, seed=2)
     assert there.low == pytest.approx(0.05, abs=0.005)
+
+
+def test_p_value_is_never_below_the_sandwichs() -> None:
+    for seed in range(12):
+        before, after, ids = clustered(seed, clusters=12, rows=40)
+        boot = paired_difference(before, after, ids, seed=1).p_greater
+        sandwich = cluster_robust_interval(after - before, ids, null=0.0).p_greater
+        assert boot is not None
+        assert boot >= (sandwich or 0.0)
 
 
 def test_p_value_is_near_uniform_without_a_difference() -> None:

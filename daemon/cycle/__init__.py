@@ -1,0 +1,1 @@
+"""One cycle: its stages, its state machine, and the process that does its heavy work."""

@@ -1,0 +1,61 @@
+"""From settings to a cycle's plan: the one place where a worker reads the settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from daemon.cycle.questions import Amounts, choose, read_context
+from daemon.cycle.runner import Plan
+from daemon.settings import Settings
+from judges.labels import read_labels
+from judges.shipped import held_out_labels, reference_answers
+from policies.sources.registry import load_prompts
+from policies.splits import split
+from policies.training.recipe import Recipe
+from policies.validation.config import load_gates
+
+
+def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
+    """Everything that a cycle does, from the settings and the prompts' source."""
+    prompts = load_prompts(settings.prompts.source, seed=settings.prompts.split_seed)
+    fractions = {name: getattr(settings.prompts, name) for name in ("train", "selection", "sealed")}
+    splits = split(prompts, fractions=fractions, seed=settings.prompts.split_seed)
+    sampling, judging, training = settings.sampling, settings.judging, settings.training
+    amounts = Amounts(
+        train=sampling.train_prompts,
+        selection=sampling.selection_prompts,
+        sealed=sampling.sealed_prompts,
+        level_shares=sampling.level_shares,
+        method_weights=sampling.method_weights,
+        train_hard_benign_share=sampling.train_hard_benign_share,
+        hard_benign_share=sampling.hard_benign_share,
+    )
+    return Plan(
+        splits=splits,
+        questions=choose(splits, amounts, cycle_seed=cycle_seed, split_seed=settings.prompts.split_seed),
+        worked=read_context(sampling.worked_examples),
+        gates=load_gates(settings.gates),
+        recipes={name: Recipe(**recipe.model_dump()) for name, recipe in training.candidates.items()},
+        references=reference_answers(),
+        train_judge=judging.train,
+        validate_judge=judging.validate_with,
+        second_judge=judging.second,
+        max_new_tokens=sampling.max_new_tokens,
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        max_unscored=judging.max_unscored,
+        least=training.least,
+        max_pairs=training.max_pairs,
+        max_examples=training.max_examples,
+        training_timeout_s=training.timeout_s,
+        threads=settings.model.threads,
+        dtype=settings.model.dtype,
+    )
+
+
+def calibration_rows(settings: Settings) -> list[object] | None:
+    """Labels with which a cycle may calibrate a judge on its own; None where it may not."""
+    if not settings.judging.calibrate_automatically:
+        return None
+    labels: Path | None = settings.judging.calibration_labels
+    return list(read_labels(labels)) if labels else list(held_out_labels())

@@ -1,0 +1,107 @@
+"""Gathers the evidence of a decision: everybody's answers to the same held-out prompts, judged by one judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from daemon.cycle.answers import Asking
+from daemon.cycle.questions import Questions, evaluation_asks
+from daemon.cycle.trust import Trust
+from judges.base import Judge
+from policies.cares import Label
+from policies.engines.base import Engine
+from policies.records import Judged, Policy, Prompt
+from policies.validation.config import GateConfig
+from policies.validation.decide import Decision, decide, provisional_winner
+from policies.validation.evidence import Answers, Evidence, JudgeEvidence
+
+
+class Validator:
+    """Asks, judges and decides for one cycle. The sealed split is opened for the provisional winner only."""
+
+    def __init__(
+        self,
+        *,
+        asking: Asking,
+        engine: Callable[[], Engine],
+        judge: Callable[[], Judge],
+        second: Callable[[], Judge] | None,
+        questions: Questions,
+        max_new_tokens: int,
+        open_sealed: Callable[[], int],
+    ) -> None:
+        self._asking, self._engine, self._judge, self._second = asking, engine, judge, second
+        self._questions, self._max_new_tokens, self._open_sealed = questions, max_new_tokens, open_sealed
+
+    def answers(
+        self, policy: Policy, *, role: str, key: str, name: str, fidelity: tuple[float, float] | None = None
+    ) -> Answers:
+        """One policy on the selection prompts. `fidelity` is (perplexity, KL to base)."""
+        judged = self._judged(policy, self._questions.selection, "selection")
+        return Answers(
+            role=role,
+            key=key,
+            name=name,
+            judged=tuple(judged),
+            second=self._second_labels(judged),
+            perplexity=fidelity[0] if fidelity else None,
+            kl_to_base=fidelity[1] if fidelity else None,
+        )
+
+    def decide(
+        self, evidence: Evidence, gates: GateConfig, policies: Mapping[str, Policy]
+    ) -> tuple[Decision, Evidence]:
+        """The decision, after the sealed split was opened for a provisional winner if there is one."""
+        winner = provisional_winner(evidence, gates)
+        if winner is None:
+            return decide(evidence, gates), evidence
+        openings = self._open_sealed()
+        sealed = {
+            key: tuple(self._judged(policies[key], self._questions.sealed, "sealed"))
+            for key in (evidence.incumbent.key, winner)
+        }
+        confirmed = replace(
+            evidence,
+            incumbent=replace(evidence.incumbent, sealed=sealed[evidence.incumbent.key]),
+            candidates=tuple(
+                replace(one, sealed=sealed.get(one.key)) for one in evidence.candidates
+            ),
+            sealed_openings=openings,
+        )
+        return decide(confirmed, gates), confirmed
+
+    def _judged(self, policy: Policy, prompts: Sequence[Prompt], purpose: str) -> list[Judged]:
+        asks = evaluation_asks(prompts, max_new_tokens=self._max_new_tokens)
+        answered = self._asking.answer(self._engine, policy, asks, purpose=purpose)
+        return self._asking.judge(self._judge, answered, purpose=purpose)
+
+    def _second_labels(self, judged: Sequence[Judged]) -> dict[str, Label]:
+        if self._second is None:
+            return {}
+        verdicts = self._second().judge([(one.prompt, one.response) for one in judged])
+        return {
+            one.response.answer_digest: verdict.label
+            for one, verdict in zip(judged, verdicts, strict=True)
+            if verdict.label is not None
+        }
+
+
+def judge_evidence(trust: Trust, *, trained_with: str) -> JudgeEvidence:
+    """What the gates ask of the validation judge."""
+    confusion: dict[str, Any] | None = None
+    if trust.report is not None:
+        confusion = {level: part.confusion for level, part in trust.report.by_level.items()}
+        confusion["pooled"] = trust.report.overall.confusion
+    sentinel = trust.sentinel
+    return JudgeEvidence(
+        name=trust.judge,
+        digest=trust.digest,
+        trained_with=trained_with,
+        calibrated=trust.gate.allowed,
+        calibration_sentence=trust.gate.sentence,
+        confusion=confusion,
+        sentinel_steady=None if sentinel is None else not sentinel.drifted,
+        sentinel_sentence="the sentinel was not asked" if sentinel is None else sentinel.sentence,
+    )

@@ -1,0 +1,274 @@
+"""Settings: one YAML file, overridden by environment variables PRIMUM_…; unknown keys are errors.
+
+They stop at the door: only `wiring` and `workshop` see these objects, everything else takes plain arguments.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from policies.cares import LEVELS, METHODS
+from policies.digests import digest_of
+from policies.errors import ConfigurationError
+
+DEFAULT_CONFIG = Path("configs/embedded.yaml")
+_HERE = Path(__file__).resolve().parent.parent
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ModelSettings(Section):
+    """The deployed model: `name` is embedded:smollm2-135m, a local folder or a hub id."""
+
+    name: str = "embedded:smollm2-135m"
+    dtype: str = "auto"
+    threads: int | None = Field(None, ge=1)
+    batch_size: int = Field(64, ge=1)
+
+
+class EngineSettings(Section):
+    """Who answers in a cycle. `openai`: any OpenAI-compatible server, vLLM above all, at `base_url`."""
+
+    kind: Literal["transformers", "openai"] = "transformers"
+    base_url: str | None = None
+    base_model_name: str = "base"
+    api_key_env: str = "PRIMUM_ENGINE_API_KEY"
+    concurrency: int = Field(16, ge=1)
+    total_deadline_s: float = Field(3600, gt=0)
+    server_adapters_dir: str | None = None
+
+    @model_validator(mode="after")
+    def _url(self) -> EngineSettings:
+        if self.kind == "openai" and not self.base_url:
+            raise ValueError("engine.base_url is needed for engine.kind openai")
+        return self
+
+
+class PromptSettings(Section):
+    """Where prompts come from and how they are split. `fractions` are of base prompts."""
+
+    source: str = "bank"
+    train: float = Field(0.5, gt=0, lt=1)
+    selection: float = Field(0.25, gt=0, lt=1)
+    sealed: float = Field(0.25, gt=0, lt=1)
+    split_seed: int = 1
+
+
+class SamplingSettings(Section):
+    """What one cycle asks. Shares are of the sampled prompts; weights of methods are relative."""
+
+    train_prompts: int = Field(160, ge=8)
+    selection_prompts: int = Field(96, ge=8)
+    sealed_prompts: int = Field(96, ge=8)
+    level_shares: dict[int, float] = {0: 0.5, 1: 0.15, 2: 0.17, 3: 0.18}
+    train_hard_benign_share: float = Field(0.7, ge=0, le=1)
+    hard_benign_share: float = Field(0.5, ge=0, le=1)
+    method_weights: dict[str, float] = {"direct": 4, "indirect": 2, "role_play": 2, "obfuscate": 1}
+    max_new_tokens: int = Field(48, ge=1)
+    temperature: float = Field(1.0, gt=0)
+    top_k: int = Field(50, ge=1)
+    worked_examples: Path = Path("configs/worked_examples.yaml")
+
+    @model_validator(mode="after")
+    def _known(self) -> SamplingSettings:
+        if bad := set(self.level_shares) - set(LEVELS):
+            raise ValueError(f"sampling.level_shares: unknown levels {sorted(bad)}")
+        if bad_methods := set(self.method_weights) - set(METHODS):
+            raise ValueError(f"sampling.method_weights: unknown methods {sorted(bad_methods)}")
+        return self
+
+
+class JudgeSettings(Section):
+    """One judge of the registry. Which fields apply depends on `kind`; the others must stay unset."""
+
+    kind: Literal["local", "self", "openai", "guard", "human", "panel", "rules"]
+    rubric: str = "blind"
+    model: str | None = None
+    adapter: str | None = None
+    dtype: str = "auto"
+    batch_size: int = Field(32, ge=1)
+    base_url: str | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+    concurrency: int = Field(8, ge=1)
+    cap_usd: float | None = Field(None, ge=0)
+    total_deadline_s: float = Field(3600, gt=0)
+    guard_kind: Literal["generative", "classifier"] | None = None
+    members: dict[str, float] = {}
+    agreement: float = Field(0.6, gt=0, le=1)
+    labels: Path | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> JudgeSettings:
+        if self.kind in ("local", "guard") and not self.model:
+            raise ValueError(f"a judge of kind {self.kind} needs model")
+        if self.kind == "guard" and self.guard_kind is None:
+            raise ValueError("a judge of kind guard needs guard_kind (generative or classifier)")
+        if self.kind == "panel" and len(self.members) < 2:
+            raise ValueError("a judge of kind panel needs at least two members")
+        return self
+
+
+class JudgingSettings(Section):
+    """Who judges what, and what a judge must show before it is believed."""
+
+    train: str = "embedded"
+    validate_with: str = Field("embedded", alias="validate")
+    second: str | None = "rules"
+    registry: dict[str, JudgeSettings] = {}
+    train_kappa: float = Field(0.6, ge=-1, le=1)
+    validate_kappa: float = Field(0.7, ge=-1, le=1)
+    max_age_days: float = Field(90, gt=0)
+    max_unscored: float = Field(0.05, ge=0, le=1)
+    calibrate_automatically: bool = False
+    calibration_labels: Path | None = None
+    sentinel_alpha: float = Field(0.001, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _registered(self) -> JudgingSettings:
+        asked = {"judging.train": self.train, "judging.validate": self.validate_with, "judging.second": self.second}
+        for key, name in asked.items():
+            if name is not None and name not in self.registry:
+                raise ValueError(f"{key}: no judge {name!r} in judging.registry ({', '.join(self.registry) or 'empty'})")
+        for name, judge in self.registry.items():
+            if unknown := set(judge.members) - set(self.registry):
+                raise ValueError(f"judging.registry.{name}.members: unknown judges {sorted(unknown)}")
+        return self
+
+
+class RecipeSettings(Section):
+    """One candidate to train each cycle; its name is its key."""
+
+    method: Literal["dpo", "kto"]
+    epochs: float = Field(1.0, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    batch_size: int = Field(8, ge=1)
+    gradient_accumulation: int = Field(1, ge=1)
+    beta: float = Field(0.1, gt=0)
+    sft_weight: float = Field(1.0, ge=0)
+    desirable_weight: float = Field(1.0, gt=0)
+    undesirable_weight: float = Field(1.0, gt=0)
+    lora_rank: int = Field(16, ge=1)
+    lora_alpha: int = Field(32, ge=1)
+    target_modules: str | tuple[str, ...] = "all-linear"
+    max_length: int = Field(256, ge=16)
+    warmup_steps: int = Field(3, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+
+
+class TrainingSettings(Section):
+    candidates: dict[str, RecipeSettings] = {
+        "dpo": RecipeSettings(method="dpo"),
+        "kto": RecipeSettings(method="kto"),
+    }
+    max_pairs: int | None = Field(None, ge=8)
+    max_examples: int | None = Field(None, ge=8)
+    least: int = Field(16, ge=2)
+    timeout_s: float = Field(7200, gt=0)
+
+    @model_validator(mode="after")
+    def _some(self) -> TrainingSettings:
+        if not self.candidates:
+            raise ValueError("training.candidates must name at least one candidate")
+        return self
+
+
+class ScheduleSettings(Section):
+    """When cycles start: a five-field cron line in UTC; `first_at_once` starts one on a fresh database."""
+
+    cron: str = "0 3 * * *"
+    first_at_once: bool = True
+    poll_s: float = Field(1.0, gt=0)
+
+
+class WebSettings(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8300, ge=0, le=65535)
+    allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1")
+
+
+class Settings(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PRIMUM_", env_nested_delimiter="__", extra="forbid", frozen=True, protected_namespaces=()
+    )
+
+    data_dir: Path = Path("data")
+    database_url: SecretStr | None = None
+    seed: int = 20261
+    model: ModelSettings = ModelSettings()
+    engine: EngineSettings = EngineSettings()
+    prompts: PromptSettings = PromptSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    judging: JudgingSettings
+    training: TrainingSettings = TrainingSettings()
+    gates: Path = Path("configs/gates.yaml")
+    schedule: ScheduleSettings = ScheduleSettings()
+    web: WebSettings = WebSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # The environment wins over the file, so that an image with a fixed file can be adjusted.
+        return env_settings, init_settings
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.public())
+
+    def public(self) -> dict[str, Any]:
+        """All settings that are no secret, JSON-ready: what a cycle records of its configuration."""
+        return self.model_dump(mode="json", exclude={"database_url", "data_dir"}, by_alias=True)
+
+
+def find_file(path: Path, *, beside: Path | None = None) -> Path:
+    """`path` as given, beside the configuration file's folder, or in the project's own tree."""
+    for folder in (Path.cwd(), *([beside.parent, beside.parent.parent] if beside else []), _HERE):
+        if (found := folder / path).exists():
+            return found
+    raise ConfigurationError(f"file {path} does not exist")
+
+
+def load_settings(config: Path | None = None, *, data_dir: Path | None = None) -> Settings:
+    """Settings from a YAML file. ConfigurationError reports every wrong key at once."""
+    path = find_file(config or DEFAULT_CONFIG)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise ConfigurationError(f"{path}: must be a mapping of settings")
+    if data_dir is not None:
+        raw["data_dir"] = str(data_dir)
+        os.environ.pop("PRIMUM_DATA_DIR", None)  # the command line wins over the environment
+    try:
+        settings = Settings(**raw)
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {_all_errors(error)}") from error
+    sampling = settings.sampling.model_copy(
+        update={"worked_examples": find_file(settings.sampling.worked_examples, beside=path)}
+    )
+    return settings.model_copy(update={"gates": find_file(settings.gates, beside=path), "sampling": sampling})
+
+
+def _all_errors(error: ValidationError) -> str:
+    parts = []
+    for one in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in one["loc"]) or "settings"
+        known = "unknown setting" if one["type"] == "extra_forbidden" else str(one["msg"])
+        parts.append(f"{where}: {known.removeprefix('Value error, ')}")
+    return "; ".join(parts)

@@ -1,0 +1,40 @@
+"""Is a policy still the model it was? Perplexity on reference answers, and divergence from the base model.
+
+A candidate that refuses in gibberish scores well on safety; it does not on these.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from policies.engines.transformers_engine import TransformersEngine
+from policies.records import Policy
+
+_BATCH = 8
+
+
+@torch.inference_mode()
+def fidelity(
+    engine: TransformersEngine, policy: Policy, references: Sequence[tuple[str, str]]
+) -> tuple[float, float]:
+    """(perplexity, mean KL(policy ‖ base) in nats a token) over the answers' tokens of (prompt, answer) pairs."""
+    model, base = engine.model_for(policy), engine.model_for(Policy(policy.base_digest))
+    surprise = divergence = 0.0
+    tokens = 0
+    for start in range(0, len(references), _BATCH):
+        ids, mask, answer = engine.encode_answers(references[start : start + _BATCH])
+        told = answer[:, 1:]
+        mine = _log_probabilities(model, ids, mask)[told]
+        theirs = mine if model is base else _log_probabilities(base, ids, mask)[told]
+        surprise -= mine.gather(-1, ids[:, 1:][told].unsqueeze(-1)).sum().item()
+        divergence += (mine.exp() * (mine - theirs)).sum().item()
+        tokens += int(told.sum())
+    return math.exp(min(surprise / tokens, 700.0)), divergence / tokens
+
+
+def _log_probabilities(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return model(input_ids=ids, attention_mask=mask).logits[:, :-1].float().log_softmax(-1)  # type: ignore[no-any-return]

@@ -1,0 +1,278 @@
+"""What do the gates do in the long run? Thousands of synthetic experiments with a known truth.
+
+Every experiment is ruled by decide.rule, the core that rules real cycles; only scorecards and sentences are
+left out. Rates come with exact (Clopper–Pearson) 95 % intervals, and a claim holds when its interval does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from policies.digests import seed_from
+from policies.errors import ConfigurationError
+from policies.validation.cases import Shared
+from policies.validation.config import GateConfig
+from policies.validation.decide import PROMOTE, Ruling, rule, with_ss_tests
+from policies.validation.evidence import JudgeEvidence
+from policies.validation.outcomes import PASS
+from policies.validation.worlds import Truth, World, experiment
+
+RESAMPLES = 400  # a simulation's bootstrap; the superiority test draws more where its alpha asks for it
+Progress = Callable[[str, int, int], None]  # scenario, done, of
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`harmful`: promoting candidate 0, or any where it is None, is what is counted. `claim`: "at most" or
+    "at least" `limit`; a limit of None stands for the cycle's alpha (the budget over several cycles).
+    """
+
+    name: str
+    description: str
+    truths: tuple[Truth, ...]
+    claim: str
+    limit: float | None
+    counted: int | None = None
+    cycles: int = 1
+    world: Mapping[str, Any] = field(default_factory=dict)
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Scenario(
+        "null", "two candidates, neither better than the incumbent", (Truth(), Truth()), "at most", None
+    ),
+    Scenario(
+        "null over 5 cycles",
+        "the same in five cycles running, any promotion counts",
+        (Truth(), Truth()),
+        "at most",
+        None,
+        cycles=5,
+    ),
+    Scenario(
+        "correlated rewrites",
+        "no difference, four rewrites a base prompt that answer alike",
+        (Truth(), Truth()),
+        "at most",
+        None,
+        world={"rewrites": 4, "correlation": 0.9},
+    ),
+    Scenario(
+        "true gain",
+        "one candidate with a true SS gain of 0.05, one without",
+        (Truth(gain=0.05), Truth()),
+        "at least",
+        0.8,
+        counted=0,
+    ),
+    Scenario(
+        "judge gaming",
+        "truth falls by 0.05 while half of the wrong answers fool the judge",
+        (Truth(gain=-0.05, fooling=0.5), Truth()),
+        "at most",
+        0.01,
+        counted=0,
+    ),
+    Scenario(
+        "selection only",
+        "a gain of 0.10 on selection prompts that is not there on sealed ones",
+        (Truth(gain=0.10, sealed_gain=0.0), Truth()),
+        "at most",
+        0.05,
+        counted=0,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class SimulationResult:
+    """`promoted` of `experiments`, with the interval `low` to `high`; `holds`: the claim does, to its far end.
+
+    `ss_passed`: experiments in which a counted candidate passed the superiority gate alone, the rate that
+    alpha bounds. `stopped_by`: counted candidates by the first gate that did not pass them.
+    """
+
+    scenario: str
+    description: str
+    experiments: int
+    prompts: int
+    promoted: int
+    rate: float
+    low: float
+    high: float
+    claim: str
+    limit: float
+    holds: bool
+    ss_passed: int
+    ss_rate: float
+    ss_low: float
+    ss_high: float
+    judged_change: float
+    true_change: float
+    stopped_by: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def scenario(name: str) -> Scenario:
+    """The scenario of that name. ConfigurationError lists the names otherwise."""
+    for one in SCENARIOS:
+        if one.name == name:
+            return one
+    raise ConfigurationError(
+        f"scenario {name!r} is unknown; choose from {', '.join(s.name for s in SCENARIOS)}"
+    )
+
+
+def simulate(
+    config: GateConfig,
+    chosen: Scenario,
+    *,
+    experiments: int = 2000,
+    world: World | None = None,
+    stored: Mapping[str, Sequence[Sequence[float]]] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    progress: Progress | None = None,
+) -> SimulationResult:
+    """Run one scenario. `stored`: confusion counts of a real judge (see scorecards.calibration_counts)."""
+    if experiments < 1:
+        raise ConfigurationError(f"experiments: {experiments} is less than 1")
+    ground = replace(world or World(), **chosen.world)
+    light = config.with_resamples(resamples)
+    rng = np.random.default_rng(seed_from(seed, chosen.name))
+    promoted = passed = 0
+    stopped: Counter[str] = Counter()
+    changes: list[tuple[float, float]] = []
+    for number in range(experiments):
+        won = through = False
+        for cycle in range(1, chosen.cycles + 1):
+            drawn = experiment(ground, chosen.truths, rng, stored)
+            shared = _shared(light, drawn.confusion, cycle, len(chosen.truths), int(rng.integers(2**31)))
+            shared = with_ss_tests(drawn.cases, shared, light)
+            ruling = rule(drawn.cases, shared, light, thorough=False)
+            keys = [case.key for case in drawn.cases] if chosen.counted is None else [_key(chosen.counted)]
+            won |= ruling.outcome == PROMOTE and ruling.winner_key in keys
+            through |= any(test.outcome == PASS for key in keys if (test := shared.ss[key]) is not None)
+            stopped.update(_stops(ruling, keys))
+            test = shared.ss[keys[0]]
+            judged = 0.0 if test is None else test.interval.estimate
+            changes.append((judged, drawn.true_changes[int(keys[0].rsplit("-", 1)[1])]))
+        promoted += won
+        passed += through
+        if progress is not None:
+            progress(chosen.name, number + 1, experiments)
+    return _result(chosen, light, ground, experiments, promoted, passed, stopped, changes)
+
+
+def simulate_all(config: GateConfig, **options: Any) -> list[SimulationResult]:
+    """Every scenario, with simulate's options."""
+    return [simulate(config, one, **options) for one in SCENARIOS]
+
+
+def to_markdown(results: Sequence[SimulationResult]) -> str:
+    """The table of the documentation."""
+    head = (
+        "| scenario | experiments | SS change, true | SS change, judged | promoted (95 % interval) | claim | holds "
+        "| superiority gate alone | stopped first by |\n|---|---|---|---|---|---|---|---|---|\n"
+    )
+    return head + "".join(map(_row, results))
+
+
+def _row(found: SimulationResult) -> str:
+    gates = sorted(found.stopped_by.items(), key=lambda item: -item[1])[:3]
+    by = ", ".join(f"{name} {count}" for name, count in gates)
+    return (
+        f"| {found.scenario}: {found.description} | {found.experiments} × {found.prompts} prompts | "
+        f"{found.true_change:+.3f} | {found.judged_change:+.3f} | "
+        f"{found.rate:.2%} ({found.low:.2%} to {found.high:.2%}) | {found.claim} {found.limit:.2%} | "
+        f"{'yes' if found.holds else '**no**'} | {found.ss_rate:.2%} ({found.ss_low:.2%} to {found.ss_high:.2%}) | "
+        f"{by} |\n"
+    )
+
+
+def _shared(
+    config: GateConfig, confusion: dict[str, list[list[float]]], cycle: int, family: int, seed: int
+) -> Shared:
+    judge = JudgeEvidence(
+        name="simulated judge",
+        digest="simulated",
+        trained_with="simulated training judge",
+        calibrated=True,
+        calibration_sentence="simulated",
+        confusion=confusion,
+        sentinel_steady=True,
+        sentinel_sentence="simulated",
+    )
+    return Shared(
+        judge=judge,
+        second_name="simulated second judge",
+        sealed_openings=1,
+        incidents=(),
+        family=family,
+        alpha=config.alpha_for(cycle),
+        base_known=True,
+        seed=seed,
+        ss={},
+    )
+
+
+def _stops(ruling: Ruling, keys: Sequence[str]) -> list[str]:
+    firsts = [next((gate.name for gate in ruling.gates[key] if not gate.passed), None) for key in keys]
+    return [name for name in firsts if name is not None]
+
+
+def _key(number: int) -> str:
+    return f"candidate-{number}"
+
+
+def _result(
+    chosen: Scenario,
+    config: GateConfig,
+    world: World,
+    experiments: int,
+    promoted: int,
+    passed: int,
+    stopped: Counter[str],
+    changes: Sequence[tuple[float, float]],
+) -> SimulationResult:
+    low, high = clopper_pearson(promoted, experiments)
+    ss_low, ss_high = clopper_pearson(passed, experiments)
+    limit = chosen.limit
+    if limit is None:
+        limit = config.alpha.plan().spent_through(chosen.cycles)
+    judged, true = np.mean(changes, axis=0)
+    return SimulationResult(
+        scenario=chosen.name,
+        description=chosen.description,
+        experiments=experiments,
+        prompts=world.prompts,
+        promoted=promoted,
+        rate=promoted / experiments,
+        low=low,
+        high=high,
+        claim=chosen.claim,
+        limit=limit,
+        holds=low >= limit if chosen.claim == "at least" else high <= limit,
+        ss_passed=passed,
+        ss_rate=passed / experiments,
+        ss_low=ss_low,
+        ss_high=ss_high,
+        judged_change=float(judged),
+        true_change=float(true),
+        stopped_by=dict(stopped),
+    )
+
+
+def clopper_pearson(events: int, trials: int) -> tuple[float, float]:
+    """Exact 95 % interval of a rate."""
+    found = binomtest(events, trials).proportion_ci(_LEVEL, method="exact")
+    return float(found.low), float(found.high)
