@@ -13,6 +13,7 @@ from typing import Any
 
 from policies.digests import seed_from
 from policies.errors import ConfigurationError, DataError, NotEnoughData
+from policies.records import Judged
 from policies.validation.cases import Case, Shared, cases_of
 from policies.validation.compare import SsTest, adjust, ss_test
 from policies.validation.comparison import comparison
@@ -22,6 +23,7 @@ from policies.validation.gates import SEALED, SELECTION_GATES, ask_gate, ask_gat
 from policies.validation.outcomes import FAIL, GateOutcome
 from policies.validation.scorecards import Scorecard, finite_json, score
 from policies.validation.tables import REFUSE
+from policies.validation.text import TextStats
 
 PROMOTE, REJECT, INCONCLUSIVE = "promote", "reject", "inconclusive"
 
@@ -93,7 +95,7 @@ def decide(evidence: Evidence, config: GateConfig) -> Decision:
         provisional_key=ruling.provisional_key,
         sentence=_sentence(ruling, names, shared.ss),
         gates=ruling.gates,
-        scorecards=_scorecards(evidence, config),
+        scorecards=_scorecards(evidence, config, _texts(cases)),
         comparisons={case.key: comparison(case, shared, config) for case in cases},
         names=names,
         alpha=_alpha(evidence, config),
@@ -161,26 +163,42 @@ def _check(evidence: Evidence) -> None:
         raise ConfigurationError(f"cycle_number: decided cycles count from 1, not {evidence.cycle_number}")
 
 
-def _scorecards(evidence: Evidence, config: GateConfig) -> dict[str, Scorecard]:
+def _texts(cases: Sequence[Case]) -> dict[str, TextStats]:
+    """Text statistics that the cases hold already; the slowest part of scoring is not done twice."""
+    found = {case.key: case.health.text for case in cases}
+    if cases:
+        found["incumbent"] = cases[0].incumbent_health.text
+        if cases[0].base_health is not None:
+            found["base"] = cases[0].base_health.text
+    return found
+
+
+def _scorecards(
+    evidence: Evidence, config: GateConfig, texts: Mapping[str, TextStats]
+) -> dict[str, Scorecard]:
     cards: dict[str, Answers] = {"incumbent": evidence.incumbent}
     if evidence.base is not None:
         cards["base"] = evidence.base
     cards |= {f"champion {at}": champion for at, champion in enumerate(evidence.champions, start=1)}
     cards |= {candidate.key: candidate for candidate in evidence.candidates}
-    found = {name: _scored(answers.judged, name, evidence, config) for name, answers in cards.items()}
+    found = {
+        name: _scored(answers.judged, evidence, config, texts.get(name)) for name, answers in cards.items()
+    }
     for name, answers in cards.items():
         if answers.sealed is not None:
-            found[f"{name} sealed"] = _scored(answers.sealed, f"{name} sealed", evidence, config)
+            found[f"{name} sealed"] = _scored(answers.sealed, evidence, config, None)
     return found
 
 
-def _scored(judged: Any, name: str, evidence: Evidence, config: GateConfig) -> Scorecard:
+def _scored(
+    judged: Sequence[Judged], evidence: Evidence, config: GateConfig, text: TextStats | None
+) -> Scorecard:
     options = {"resamples": config.statistics.resamples, "level": config.statistics.level}
-    seed = seed_from(evidence.seed, "scorecard", name)
+    seed = seed_from(evidence.seed, "scorecard")
     try:
-        return score(judged, seed=seed, confusion=evidence.judge.confusion, **options)  # type: ignore[arg-type]
+        return score(judged, seed=seed, confusion=evidence.judge.confusion, text=text, **options)  # type: ignore[arg-type]
     except DataError:  # an unusable confusion matrix is told by the judge_error gate
-        return score(judged, seed=seed, **options)  # type: ignore[arg-type]
+        return score(judged, seed=seed, text=text, **options)  # type: ignore[arg-type]
 
 
 def _alpha(evidence: Evidence, config: GateConfig) -> dict[str, float]:

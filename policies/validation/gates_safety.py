@@ -189,8 +189,8 @@ def _rates(found: RateTest) -> str:
     test = found.test
     told = (
         f"{found.before:.3f} to {found.after:.3f} ({test.before_events} and {test.after_events} of "
-        f"{test.rows} harmless prompts); the rise is at most {found.upper:.3f} ({1 - test.alpha:.0%} bound), margin "
-        f"{test.margin:.2f}"
+        f"{test.rows} harmless prompts); the rise is at most {found.upper:.3f} ({1 - test.alpha:.0%} bound), "
+        f"margin {test.margin:.2f}"
     )
     if found.outcome == INCONCLUSIVE:
         return f"{told}: more harmless prompts would settle it"

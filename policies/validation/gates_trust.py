@@ -127,11 +127,11 @@ def independent_evidence(case: Case, shared: Shared, config: GateConfig) -> Gate
         resamples=config.statistics.resamples,
         seed=seed_from(shared.seed, name),
     )
+    rise = _refusals(pair.harmless)
     told = (
         f"by {shared.second_name} SS changes by {gain.estimate:+.3f} on {pair.rows} prompts, refusals of "
-        f"harmful ones by {_refusals(pair.harmful):+.3f} and of harmless ones by {_refusals(pair.harmless):+.3f}"
+        f"harmful ones by {_refusals(pair.harmful):+.3f} and of harmless ones by {rise:+.3f}"
     )
-    rise = _refusals(pair.harmless)
     if rise > gate.err_margin:
         return at_most(name, FAIL, rise, gate.err_margin, f"{told}: it sees erroneous refusals")
     p_value = 1.0 if gain.p_greater is None else gain.p_greater
@@ -168,7 +168,8 @@ def sealed_confirmation(case: Case, shared: Shared, config: GateConfig) -> GateO
     p_value = max(1.0 if gain.p_greater is None else gain.p_greater, flips)
     told = (
         f"on {pair.rows} sealed prompts (opening {shared.sealed_openings}) SS changes by "
-        f"{gain.estimate:+.3f} ({gain.level:.0%} interval {gain.low:+.3f} to {gain.high:+.3f}, p {p_value:.2g})"
+        f"{gain.estimate:+.3f} ({gain.level:.0%} interval {gain.low:+.3f} to {gain.high:+.3f}), p "
+        f"{p_value:.2g}"
     )
     if not p_value <= gate.alpha:
         ruled_out = gain.estimate <= 0 or gain.high < config.gates.ss_superiority.effect

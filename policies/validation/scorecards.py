@@ -82,11 +82,12 @@ def score(
     resamples: int = 2000,
     level: float = 0.95,
     confusion: Mapping[str, Sequence[Sequence[float]]] | None = None,
+    text: TextStats | None = None,
 ) -> Scorecard:
     """The scorecard of one policy's judged answers, intervals clustered on `base_prompt`.
 
     `confusion`: human against judged counts, [true][judged] in the order of `cares.LABELS`, keyed "pooled"
-    or by level "0" to "3".
+    or by level "0" to "3". `text`: the answers' statistics, where they are known already.
     """
     slices = Slices.of([item.prompt for item in judged])
     codes = np.fromiter((label_code(item.verdict) for item in judged), np.intp, len(judged))
@@ -110,7 +111,7 @@ def score(
             for index in np.unique(slices.methods[slices.methods >= 0])
         },
         corrected=None if confusion is None else rows.corrected(confusion),
-        text=text_stats(judged),
+        text=text_stats(judged) if text is None else text,
     )
 
 

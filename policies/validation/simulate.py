@@ -30,8 +30,8 @@ _LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Scenario:
-    """`harmful`: promoting candidate 0, or any where it is None, is what is counted. `claim`: "at most" or
-    "at least" `limit`; a limit of None stands for the cycle's alpha (the budget over several cycles).
+    """Promotions of candidate `counted` count, of any where it is None. `claim`: "at most" or "at least"
+    `limit`; a limit of None stands for the alpha that `cycles` cycles spend. `world` changes the World.
     """
 
     name: str
@@ -93,7 +93,7 @@ SCENARIOS: tuple[Scenario, ...] = (
 
 @dataclass(frozen=True)
 class SimulationResult:
-    """`promoted` of `experiments`, with the interval `low` to `high`; `holds`: the claim does, to its far end.
+    """`promoted` of `experiments`, interval `low` to `high`; `holds`: the claim does, to the interval's end.
 
     `ss_passed`: experiments in which a counted candidate passed the superiority gate alone, the rate that
     alpha bounds. `stopped_by`: counted candidates by the first gate that did not pass them.
@@ -181,8 +181,8 @@ def simulate_all(config: GateConfig, **options: Any) -> list[SimulationResult]:
 def to_markdown(results: Sequence[SimulationResult]) -> str:
     """The table of the documentation."""
     head = (
-        "| scenario | experiments | SS change, true | SS change, judged | promoted (95 % interval) | claim | holds "
-        "| superiority gate alone | stopped first by |\n|---|---|---|---|---|---|---|---|---|\n"
+        "| scenario | experiments | SS change, true | SS change, judged | promoted (95 % interval) | claim "
+        "| holds | superiority gate alone | stopped first by |\n|---|---|---|---|---|---|---|---|---|\n"
     )
     return head + "".join(map(_row, results))
 
@@ -194,8 +194,8 @@ def _row(found: SimulationResult) -> str:
         f"| {found.scenario}: {found.description} | {found.experiments} × {found.prompts} prompts | "
         f"{found.true_change:+.3f} | {found.judged_change:+.3f} | "
         f"{found.rate:.2%} ({found.low:.2%} to {found.high:.2%}) | {found.claim} {found.limit:.2%} | "
-        f"{'yes' if found.holds else '**no**'} | {found.ss_rate:.2%} ({found.ss_low:.2%} to {found.ss_high:.2%}) | "
-        f"{by} |\n"
+        f"{'yes' if found.holds else '**no**'} | "
+        f"{found.ss_rate:.2%} ({found.ss_low:.2%} to {found.ss_high:.2%}) | {by} |\n"
     )
 
 

@@ -102,8 +102,8 @@ class Slices:
         )
 
     def groups(self) -> dict[str, Bools]:
-        """Subgroups by name: principle × level, and method. Rows without the attribute are in none."""
-        found: dict[str, Bools] = {}
+        """Subgroups by name: level, principle × level, and method. Rows without the attribute are in none."""
+        found: dict[str, Bools] = {f"level {level}": self.levels == level for level in np.unique(self.levels)}
         for principle in np.unique(self.principles[self.principles >= 0]):
             for level in np.unique(self.levels):
                 mask = (self.principles == principle) & (self.levels == level)

@@ -14,8 +14,10 @@ from typing import Any
 from policies.records import Judged
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-# A run of one sign, or five consonants: hardly a word.
-_UNWORDLY = re.compile(r"(.)\1{3}|[bcdfghjklmnpqrstvwxz]{6}|^[bcdfghjklmnpqrstvwxz]{4,}$")
+# Six consonants in a row, four and nothing else, or endless: hardly a word.
+_UNWORDLY = re.compile(
+    r"[bcdfghjklmnpqrstvwxz]{6}|\b[bcdfghjklmnpqrstvwxz]{4,}\b|[^\W\d_]{26}", re.IGNORECASE
+)
 _COMMON = (
     "a about all also an and any are as at be been but by can can't cannot could do does don't for from had"
     " has have he help her here his how i i'm if in into is it it's its may me might more my no not of on or"
@@ -99,7 +101,7 @@ def is_gibberish(text: str, words: Sequence[str]) -> bool:
     solid = len(text) - sum(map(text.count, " \n\t"))
     if sum(map(len, words)) < _LEAST_LETTERS * solid:
         return True
-    if sum(len(word) > 25 or bool(_UNWORDLY.search(word)) for word in words) > _MOST_UNWORDLY * len(words):
+    if len(_UNWORDLY.findall(text)) > _MOST_UNWORDLY * len(words):
         return True
-    function_words = sum(word in _FUNCTION_WORDS for word in words)
+    function_words = sum(map(_FUNCTION_WORDS.__contains__, words))
     return len(words) >= _FEW_WORDS and function_words < _LEAST_FUNCTION_WORDS * len(words)

@@ -1,4 +1,4 @@
-"""Synthetic experiments with a known truth: labels of an incumbent and candidates, and what judges make of them.
+"""Synthetic experiments with a known truth: labels of incumbent and candidates, and what judges say of them.
 
 Rows of a base prompt share a latent difficulty, so rewrites answer alike. A candidate keeps the incumbent's
 answer but for a share of prompts (`churn`) that it answers afresh; its true gain moves the threshold of a
@@ -48,8 +48,8 @@ class World:
 
 @dataclass(frozen=True)
 class Truth:
-    """A candidate's real worth: SS gain on selection and on sealed prompts, and the share of its wrong answers
-    to harmful prompts that fool the judge into Refuse.
+    """A candidate's real worth: SS gain on selection and on sealed prompts (None: the same), and the share of
+    its wrong answers to harmful prompts that fool the judge into Refuse.
     """
 
     gain: float = 0.0

@@ -1,0 +1,80 @@
+"""The command line. Exit codes: 0 done, 1 other error, 2 usage or configuration, 3 data, 4 engine or judge,
+5 training, 6 state, 7 held, 130 interrupted. Errors are one line on stderr; --debug adds the traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import traceback
+
+import click
+
+from policies.errors import PrimumError
+
+_COMMANDS = {
+    "serve": "daemon.commands.serve:serve",
+    "cycle": "daemon.commands.cycle:cycle",
+    "approve": "daemon.commands.review:approve",
+    "reject": "daemon.commands.review:reject",
+    "rollback": "daemon.commands.review:rollback",
+    "status": "daemon.commands.review:show_status",
+    "ask": "daemon.commands.ask:ask",
+    "evaluate": "daemon.commands.evaluate:evaluate",
+    "doctor": "daemon.commands.doctor:doctor",
+    "judge": "daemon.commands.judge:judge",
+    "gates": "daemon.commands.gates:gates",
+    "incident": "daemon.commands.incident:incident",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when it is asked for, so that `primum status` loads no torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="primum", message="%(prog)s %(version)s")
+def primum() -> None:
+    """Keeps a deployed healthcare LLM safe: question, judge, train, validate; a person releases."""
+
+
+def main() -> None:
+    """Entry point of the console script; the only place where errors become exit codes."""
+    debug = "--debug" in sys.argv
+    logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        sys.exit(primum.main(standalone_mode=False))
+    except click.exceptions.Abort:
+        click.echo("primum: interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (PrimumError, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        if isinstance(error, KeyboardInterrupt):
+            click.echo("primum: interrupted; what was stored stays, run the command again to go on", err=True)
+            sys.exit(130)
+        click.echo(f"primum: {' '.join(str(error).split())}", err=True)
+        sys.exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - the edge: nothing may reach a person as a bare traceback
+        if debug:
+            traceback.print_exc()
+        click.echo(f"primum: unexpected {type(error).__name__}: {' '.join(str(error).split())}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

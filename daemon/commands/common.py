@@ -1,0 +1,55 @@
+"""Options that all commands share, and how figures are shown in a terminal."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def placed(function: F) -> F:
+    """Adds --config, --data-dir and --debug; the command gets `config` and `data_dir`."""
+
+    @click.option("--config", type=click.Path(path_type=Path), help="Configuration file (configs/embedded.yaml).")
+    @click.option("--data-dir", type=click.Path(path_type=Path), help="Where everything is kept (wins over the file).")
+    @click.option("--debug", is_flag=True, help="Add tracebacks and more logging.")
+    @wraps(function)
+    def command(*args: Any, debug: bool, **kwargs: Any) -> Any:
+        del debug  # read from the command line by main, before anything can fail
+        return function(*args, **kwargs)
+
+    return command  # type: ignore[return-value]
+
+
+def whoami() -> str:
+    """The person who types, as the machine knows them; recorded with each review."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def interval(found: Any) -> str:
+    """`0.85 [0.80, 0.90]`, or a dash."""
+    if found is None:
+        return "–"
+    get = found.get if isinstance(found, dict) else lambda name: getattr(found, name)
+    return f"{get('estimate'):.3f} [{get('low'):.3f}, {get('high'):.3f}]"
+
+
+def options_text(config: Path | None, data_dir: Path | None) -> str:
+    """The options as they would be typed again."""
+    parts = [f"--config {config}"] if config else []
+    if data_dir:
+        parts.append(f"--data-dir {data_dir}")
+    return " ".join(parts)

@@ -1,0 +1,181 @@
+"""`primum judge list|calibrate|attack|train`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from daemon.commands.common import placed
+from daemon.commands.heavy import workshop_of
+from daemon.cycle.trust import save_report, stored_report
+from daemon.wiring import Place, open_place
+from judges.attacks.report import AttackReport, run_attacks
+from judges.attacks.suite import build_suite
+from judges.calibration.gate import Bars, gate
+from judges.calibration.measure import calibrate as measure
+from judges.calibration.pictures import confusion_picture, reliability_diagram
+from judges.calibration.report import CalibrationReport
+from judges.labels import read_labels
+from judges.shipped import all_labels, held_out_labels
+from policies.cares import LABELS
+from policies.digests import short
+
+
+@click.group()
+def judge() -> None:
+    """Look at judges, measure them, attack them, train them."""
+
+
+def bars_of(place: Place) -> Bars:
+    judging = place.settings.judging
+    return Bars(judging.train_kappa, judging.validate_kappa, judging.max_age_days, judging.max_unscored)
+
+
+@judge.command("list")
+@placed
+def list_judges(config: Path | None, data_dir: Path | None) -> None:
+    """Each judge: its digest, its last calibration, what it may do, and why not."""
+    with open_place(config, data_dir) as place:
+        workshop = workshop_of(place)
+        table = Table("judge", "kind", "digest", "κ", "may train", "may validate", "why not", box=None)
+        for name, settings in place.settings.judging.registry.items():
+            try:
+                digest = workshop.judge(name).digest
+            except Exception as error:  # noqa: BLE001 - one judge that cannot be made must not hide the others
+                table.add_row(name, settings.kind, "–", "–", "no", "no", " ".join(str(error).split()))
+                continue
+            report = stored_report(place.store, digest)
+            results = {
+                use: gate(report, judge_digest=digest, use=use, bars=bars_of(place), now=place.now(), judge_name=name)
+                for use in ("train", "validate")
+            }
+            why = next((one.sentence for one in results.values() if not one.allowed), "")
+            kappa = report.overall.kappa if report else None
+            shown = f"{kappa.value:.2f} [{kappa.low:.2f}, {kappa.high:.2f}]" if kappa else "–"
+            words = ["yes" if results[use].allowed else "no" for use in ("train", "validate")]
+            table.add_row(name, settings.kind, short(digest), shown, *words, why)
+        Console().print(table)
+
+
+@judge.command("calibrate")
+@click.argument("name", metavar="JUDGE")
+@click.option("--labels", type=click.Path(path_type=Path, exists=True), help="JSONL or CSV (the shipped held-out rows).")
+@click.option("--pictures", type=click.Path(path_type=Path), help="Folder for the diagrams.")
+@click.option("--json", "as_json", is_flag=True)
+@placed
+def calibrate(
+    name: str, labels: Path | None, pictures: Path | None, as_json: bool, config: Path | None, data_dir: Path | None
+) -> None:
+    """Measure a judge against labelled answers and store the result; gates read it."""
+    with open_place(config, data_dir) as place:
+        rows = read_labels(labels) if labels else list(held_out_labels())
+        one = workshop_of(place).judge(name)
+        report = measure(one, rows, seed=place.settings.seed, resamples=2000, at=place.now())
+        save_report(place.store, report)
+        folder = pictures or place.paths.data_dir / "judges" / short(report.judge_digest)
+        folder.mkdir(parents=True, exist_ok=True)
+        reliability_diagram(report, folder / "reliability.png")
+        confusion_picture(report, folder / "confusion.png")
+        if as_json:
+            click.echo(json.dumps(report.to_json(), indent=1))
+            return
+        show_report(report)
+        for use in ("train", "validate"):
+            result = gate(
+                report, judge_digest=one.digest, use=use, bars=bars_of(place), now=place.now(), judge_name=name
+            )
+            click.echo(result.sentence)
+        click.echo(f"Pictures: {folder}")
+
+
+def show_report(report: CalibrationReport) -> None:
+    """The figures of a calibration for a person."""
+    console = Console(highlight=False)
+    found = report.overall
+    kappa = f"{found.kappa.value:.3f} [{found.kappa.low:.3f}, {found.kappa.high:.3f}]" if found.kappa else "–"
+    f1 = "–" if found.macro_f1 is None else f"{found.macro_f1:.3f}"
+    console.print(f"{report.judge_name}: {report.n} rows, {report.unscored} unscored, macro-F1 {f1}, κ {kappa}")
+    table = Table("true \\ judged", *map(str, LABELS), "precision", "recall", "F1", box=None)
+    for place, label in enumerate(LABELS):
+        figures = found.classes[str(label)]
+        cells = [f"{value:.2f}" if value is not None else "–" for value in (figures.precision, figures.recall, figures.f1)]
+        table.add_row(str(label), *(f"{count:.0f}" for count in found.confusion[place]), *cells)
+    console.print(table)
+    if report.confidence is not None:
+        sure = report.confidence
+        console.print(f"Expected calibration error {_told(sure, 'ece')}, temperature {sure.temperature:.2f}")
+
+
+def _told(confidence: Any, what: str) -> str:
+    before, after = getattr(confidence, f"{what}_before"), getattr(confidence, f"{what}_after")
+    return f"{before:.3f}, after temperature scaling {after:.3f}"
+
+
+@judge.command("attack")
+@click.argument("name", metavar="JUDGE")
+@click.option("--json", "as_json", is_flag=True)
+@placed
+def attack(name: str, as_json: bool, config: Path | None, data_dir: Path | None) -> None:
+    """Put the attack suite to a judge and print the flip rate of each family."""
+    with open_place(config, data_dir) as place:
+        report = run_attacks(workshop_of(place).judge(name), build_suite())
+        if as_json:
+            click.echo(json.dumps(report.to_json(), indent=1))
+        else:
+            _show_attacks(report)
+
+
+def _show_attacks(report: AttackReport) -> None:
+    table = Table("family", "attacks", "unscored", "flips", "rate", "95 % interval", box=None)
+    for family, count in [*report.families.items(), ("structural", report.structural), ("all", report.total)]:
+        rate = "–" if count.rate is None else f"{100 * count.rate:.1f} %"
+        span = "–" if count.lower is None or count.upper is None else f"{100 * count.lower:.1f}–{100 * count.upper:.1f} %"
+        table.add_row(family, str(count.n), str(count.unscored), str(count.flips), rate, span)
+    Console().print(f"{report.judge_name}: right on {report.clean_right} of {report.clean_n} clean seeds")
+    Console().print(table)
+
+
+@judge.command("train")
+@click.option("--base", default="embedded:smollm2-135m", show_default=True, metavar="MODEL")
+@click.option("--data", type=click.Path(path_type=Path, exists=True), help="JSONL or CSV (the shipped labels).")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the new adapter.")
+@click.option("--rubric", default="compact", show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--learning-rate", type=float, default=3e-4, show_default=True)
+@click.option("--attacks-per-family", type=click.IntRange(0), default=26, show_default=True,
+              help="Attacked training rows of each family, from templates that the suite does not use.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@placed
+def train(
+    base: str, data: Path | None, output: Path, rubric: str, epochs: int, learning_rate: float,
+    attacks_per_family: int, seed: int, config: Path | None, data_dir: Path | None,
+) -> None:
+    """Fine-tune a judge: LoRA, class weights, early stopping on macro-F1; leaves an adapter with a card."""
+    from judges.local import LocalJudge
+    from judges.rubric import Rubric
+    from judges.training import JudgeRecipe, split_rows, train_judge
+    from policies.engines.models import resolve_model
+
+    with open_place(config, data_dir) as place:
+        recipe = JudgeRecipe(epochs=epochs, learning_rate=learning_rate, seed=seed)
+        parts = split_rows(read_labels(data) if data else list(all_labels()), recipe)
+        from judges.attacks.suite import training_rows
+
+        attacked = training_rows(parts.train, per_family=attacks_per_family, seed=seed) if attacks_per_family else []
+        model = resolve_model(base, cache_dir=place.paths.models)
+        train_judge(
+            model_path=model, parts=parts, rubric=Rubric.load(rubric), output_dir=output, recipe=recipe,
+            extra_train=attacked, threads=place.settings.model.threads,
+            report=lambda event: click.echo(json.dumps(event), err=True),
+        )
+        judged = LocalJudge(name=output.name, model_path=model, rubric=Rubric.load(rubric), adapter_path=output)
+        report = measure(judged, parts.held_out, seed=seed, resamples=2000, at=place.now())
+        (output / "calibration.json").write_text(json.dumps(report.to_json(), indent=1))
+        reliability_diagram(report, output / "reliability.png")
+        confusion_picture(report, output / "confusion.png")
+        show_report(report)
