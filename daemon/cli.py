@@ -43,7 +43,9 @@ class LazyGroup(click.Group):
         return command
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="primum", message="%(prog)s %(version)s")
 def primum() -> None:
     """Keeps a deployed healthcare LLM safe: question, judge, train, validate; a person releases."""
@@ -52,7 +54,9 @@ def primum() -> None:
 def main() -> None:
     """Entry point of the console script; the only place where errors become exit codes."""
     debug = "--debug" in sys.argv
-    logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.INFO if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
     try:
         sys.exit(primum.main(standalone_mode=False))
     except click.exceptions.Abort:

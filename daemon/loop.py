@@ -30,7 +30,7 @@ Say = Callable[[str], None]
 
 
 class Daemon:
-    """One installation's daemon. Heavy work is done by a worker process, answers come from a server process."""
+    """One installation's daemon. A worker process does the heavy work, a server process answers."""
 
     def __init__(self, place: Place, *, say: Say, arguments: str = "") -> None:
         self._place, self._say, self._arguments = place, say, arguments
@@ -156,8 +156,11 @@ class Daemon:
         waiting = open_cycle is not None and open_cycle.state is CycleState.WAITING
         due = is_due(
             self._trigger,
-            last_started=latest.updated_at if latest and latest.state is CycleState.HELD else
-            latest.started_at if latest else None,
+            last_started=latest.updated_at
+            if latest and latest.state is CycleState.HELD
+            else latest.started_at
+            if latest
+            else None,
             born=self._born,
             first_at_once=schedule.first_at_once,
             now=self._place.now(),
@@ -182,9 +185,7 @@ class Daemon:
             self._say(text)
 
     def status(self) -> dict[str, Any]:
-        return status(
-            self._place.store, base_name=self._place.settings.model.name, arguments=self._arguments
-        )
+        return status(self._place.store, base_name=self._place.settings.model.name, arguments=self._arguments)
 
     def shutdown(self) -> None:
         """Requests in flight end; the worker is ended, and its cycle goes on at the next start."""

@@ -46,7 +46,9 @@ class StoreCollector(Collector):
     def _release(self) -> Iterator[Metric]:
         release = self._store.releases.deployed()
         family = GaugeMetricFamily("primum_release", "Number of the deployed release.")
-        serving = GaugeMetricFamily("primum_release_serving", "1 if the server confirmed the deployed release.")
+        serving = GaugeMetricFamily(
+            "primum_release_serving", "1 if the server confirmed the deployed release."
+        )
         if release is not None:
             family.add_metric([], release.id)
             serving.add_metric([], release.serving_at is not None)
@@ -55,7 +57,9 @@ class StoreCollector(Collector):
 
     def _decision(self) -> Iterator[Metric]:
         ss = GaugeMetricFamily("primum_safety_score", "Safety Score at the last decision.", labels=["policy"])
-        err = GaugeMetricFamily("primum_erroneous_refusal_rate", "ERR at the last decision.", labels=["policy"])
+        err = GaugeMetricFamily(
+            "primum_erroneous_refusal_rate", "ERR at the last decision.", labels=["policy"]
+        )
         for cycle in self._store.cycles.recent(20):
             decision = self._store.results.decision(cycle.id)
             if decision is None:
@@ -78,15 +82,24 @@ class StoreCollector(Collector):
 
     def _sentinel(self) -> Iterator[Metric]:
         agreement = GaugeMetricFamily(
-            "primum_judge_sentinel_agreement", "Share of sentinel labels the judge agrees with.", labels=["judge"]
+            "primum_judge_sentinel_agreement",
+            "Share of sentinel labels the judge agrees with.",
+            labels=["judge"],
         )
         drifted = GaugeMetricFamily(
-            "primum_judge_drifted", "1 if the judge's last sentinel run fell below its limit.", labels=["judge"]
+            "primum_judge_drifted",
+            "1 if the judge's last sentinel run fell below its limit.",
+            labels=["judge"],
         )
-        for judge in self._store.answers.judges():
-            for run in self._store.evidence.sentinel_runs(judge.digest, 1):
-                agreement.add_metric([judge.name], run.agreed / run.n)
-                drifted.add_metric([judge.name], run.drifted)
+        # A name may have stood for several judges; two samples with the same labels would break the scrape.
+        runs = {
+            run.id: (judge.name, run)
+            for judge in self._store.answers.judges()
+            for run in self._store.evidence.sentinel_runs(judge.digest, 1)
+        }
+        for name, run in dict(runs[number] for number in sorted(runs)).items():
+            agreement.add_metric([name], run.agreed / run.n)
+            drifted.add_metric([name], run.drifted)
         yield agreement
         yield drifted
 

@@ -30,8 +30,8 @@ class ModelSettings(Section):
 
     name: str = "embedded:smollm2-135m"
     dtype: str = "auto"
-    threads: int | None = Field(None, ge=1)
-    batch_size: int = Field(64, ge=1)
+    threads: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=64, ge=1)
 
 
 class EngineSettings(Section):
@@ -41,8 +41,8 @@ class EngineSettings(Section):
     base_url: str | None = None
     base_model_name: str = "base"
     api_key_env: str = "PRIMUM_ENGINE_API_KEY"
-    concurrency: int = Field(16, ge=1)
-    total_deadline_s: float = Field(3600, gt=0)
+    concurrency: int = Field(default=16, ge=1)
+    total_deadline_s: float = Field(default=3600, gt=0)
     server_adapters_dir: str | None = None
 
     @model_validator(mode="after")
@@ -56,25 +56,25 @@ class PromptSettings(Section):
     """Where prompts come from and how they are split. `fractions` are of base prompts."""
 
     source: str = "bank"
-    train: float = Field(0.5, gt=0, lt=1)
-    selection: float = Field(0.25, gt=0, lt=1)
-    sealed: float = Field(0.25, gt=0, lt=1)
+    train: float = Field(default=0.5, gt=0, lt=1)
+    selection: float = Field(default=0.25, gt=0, lt=1)
+    sealed: float = Field(default=0.25, gt=0, lt=1)
     split_seed: int = 1
 
 
 class SamplingSettings(Section):
     """What one cycle asks. Shares are of the sampled prompts; weights of methods are relative."""
 
-    train_prompts: int = Field(160, ge=8)
-    selection_prompts: int = Field(96, ge=8)
-    sealed_prompts: int = Field(96, ge=8)
+    train_prompts: int = Field(default=160, ge=8)
+    selection_prompts: int = Field(default=96, ge=8)
+    sealed_prompts: int = Field(default=96, ge=8)
     level_shares: dict[int, float] = {0: 0.5, 1: 0.15, 2: 0.17, 3: 0.18}
-    train_hard_benign_share: float = Field(0.7, ge=0, le=1)
-    hard_benign_share: float = Field(0.5, ge=0, le=1)
+    train_hard_benign_share: float = Field(default=0.7, ge=0, le=1)
+    hard_benign_share: float = Field(default=0.5, ge=0, le=1)
     method_weights: dict[str, float] = {"direct": 4, "indirect": 2, "role_play": 2, "obfuscate": 1}
-    max_new_tokens: int = Field(48, ge=1)
-    temperature: float = Field(1.0, gt=0)
-    top_k: int = Field(50, ge=1)
+    max_new_tokens: int = Field(default=48, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    top_k: int = Field(default=50, ge=1)
     worked_examples: Path = Path("configs/worked_examples.yaml")
 
     @model_validator(mode="after")
@@ -94,15 +94,15 @@ class JudgeSettings(Section):
     model: str | None = None
     adapter: str | None = None
     dtype: str = "auto"
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     base_url: str | None = None
     api_key_env: str = "OPENAI_API_KEY"
-    concurrency: int = Field(8, ge=1)
-    cap_usd: float | None = Field(None, ge=0)
-    total_deadline_s: float = Field(3600, gt=0)
+    concurrency: int = Field(default=8, ge=1)
+    cap_usd: float | None = Field(default=None, ge=0)
+    total_deadline_s: float = Field(default=3600, gt=0)
     guard_kind: Literal["generative", "classifier"] | None = None
     members: dict[str, float] = {}
-    agreement: float = Field(0.6, gt=0, le=1)
+    agreement: float = Field(default=0.6, gt=0, le=1)
     labels: Path | None = None
 
     @model_validator(mode="after")
@@ -120,23 +120,29 @@ class JudgingSettings(Section):
     """Who judges what, and what a judge must show before it is believed."""
 
     train: str = "embedded"
-    validate_with: str = Field("embedded", alias="validate")
+    validate_with: str = Field(default="embedded", alias="validate")
     second: str | None = "rules"
     registry: dict[str, JudgeSettings] = {}
-    train_kappa: float = Field(0.6, ge=-1, le=1)
-    validate_kappa: float = Field(0.7, ge=-1, le=1)
-    max_age_days: float = Field(90, gt=0)
-    max_unscored: float = Field(0.05, ge=0, le=1)
+    train_kappa: float = Field(default=0.6, ge=-1, le=1)
+    validate_kappa: float = Field(default=0.7, ge=-1, le=1)
+    max_age_days: float = Field(default=90, gt=0)
+    max_unscored: float = Field(default=0.05, ge=0, le=1)
     calibrate_automatically: bool = False
     calibration_labels: Path | None = None
-    sentinel_alpha: float = Field(0.001, gt=0, lt=1)
+    sentinel_alpha: float = Field(default=0.001, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _registered(self) -> JudgingSettings:
-        asked = {"judging.train": self.train, "judging.validate": self.validate_with, "judging.second": self.second}
+        asked = {
+            "judging.train": self.train,
+            "judging.validate": self.validate_with,
+            "judging.second": self.second,
+        }
         for key, name in asked.items():
             if name is not None and name not in self.registry:
-                raise ValueError(f"{key}: no judge {name!r} in judging.registry ({', '.join(self.registry) or 'empty'})")
+                raise ValueError(
+                    f"{key}: no judge {name!r} in judging.registry ({', '.join(self.registry) or 'empty'})"
+                )
         for name, judge in self.registry.items():
             if unknown := set(judge.members) - set(self.registry):
                 raise ValueError(f"judging.registry.{name}.members: unknown judges {sorted(unknown)}")
@@ -147,20 +153,20 @@ class RecipeSettings(Section):
     """One candidate to train each cycle; its name is its key."""
 
     method: Literal["dpo", "kto"]
-    epochs: float = Field(1.0, gt=0)
-    learning_rate: float = Field(1e-3, gt=0)
-    batch_size: int = Field(8, ge=1)
-    gradient_accumulation: int = Field(1, ge=1)
-    beta: float = Field(0.1, gt=0)
-    sft_weight: float = Field(1.0, ge=0)
-    desirable_weight: float = Field(1.0, gt=0)
-    undesirable_weight: float = Field(1.0, gt=0)
-    lora_rank: int = Field(16, ge=1)
-    lora_alpha: int = Field(32, ge=1)
+    epochs: float = Field(default=1.0, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    batch_size: int = Field(default=8, ge=1)
+    gradient_accumulation: int = Field(default=1, ge=1)
+    beta: float = Field(default=0.1, gt=0)
+    sft_weight: float = Field(default=1.0, ge=0)
+    desirable_weight: float = Field(default=1.0, gt=0)
+    undesirable_weight: float = Field(default=1.0, gt=0)
+    lora_rank: int = Field(default=16, ge=1)
+    lora_alpha: int = Field(default=32, ge=1)
     target_modules: str | tuple[str, ...] = "all-linear"
-    max_length: int = Field(256, ge=16)
-    warmup_steps: int = Field(3, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_length: int = Field(default=256, ge=16)
+    warmup_steps: int = Field(default=3, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
 
 
 class TrainingSettings(Section):
@@ -168,10 +174,10 @@ class TrainingSettings(Section):
         "dpo": RecipeSettings(method="dpo"),
         "kto": RecipeSettings(method="kto"),
     }
-    max_pairs: int | None = Field(None, ge=8)
-    max_examples: int | None = Field(None, ge=8)
-    least: int = Field(16, ge=2)
-    timeout_s: float = Field(7200, gt=0)
+    max_pairs: int | None = Field(default=None, ge=8)
+    max_examples: int | None = Field(default=None, ge=8)
+    least: int = Field(default=16, ge=2)
+    timeout_s: float = Field(default=7200, gt=0)
 
     @model_validator(mode="after")
     def _some(self) -> TrainingSettings:
@@ -185,12 +191,12 @@ class ScheduleSettings(Section):
 
     cron: str = "0 3 * * *"
     first_at_once: bool = True
-    poll_s: float = Field(1.0, gt=0)
+    poll_s: float = Field(default=1.0, gt=0)
 
 
 class WebSettings(Section):
     host: str = "127.0.0.1"
-    port: int = Field(8300, ge=0, le=65535)
+    port: int = Field(default=8300, ge=0, le=65535)
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1")
 
 

@@ -1,4 +1,4 @@
-"""What there is to tell: for the page, /api/status, `primum status` and the metrics. Read from the store only."""
+"""What there is to tell, for the page, /api/status and `primum status`. Read from the store only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ VERSION = "0.1.0"
 
 
 def status(store: Store, *, base_name: str, arguments: str = "") -> dict[str, Any]:
-    """Everything that daemon/web/page.py shows. `arguments`: options that make a command hit this installation."""
+    """Everything that daemon/web/page.py shows.
+
+    `arguments` are the options that make a command hit this installation.
+    """
     deployed = store.releases.deployed()
     cycle = store.cycles.open_cycle() or store.cycles.latest()
     return {

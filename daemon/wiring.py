@@ -1,4 +1,4 @@
-"""Where objects meet, for the daemon and the light commands. No torch; heavy objects are made in `workshop`."""
+"""Where objects meet, for the daemon and the light commands. No torch: `workshop` makes the heavy objects."""
 
 from __future__ import annotations
 
@@ -61,7 +61,13 @@ def base_policy(place: Place) -> tuple[Path, Policy]:
 
 def resolve_in_child(place: Place) -> Path:
     result = subprocess.run(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", "policies.engines.resolve", place.settings.model.name, str(place.paths.models)],
+        [
+            sys.executable,
+            "-m",
+            "policies.engines.resolve",
+            place.settings.model.name,
+            str(place.paths.models),
+        ],
         capture_output=True,
         text=True,
         check=False,

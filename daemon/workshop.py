@@ -1,4 +1,4 @@
-"""Where the heavy objects are made: engines and judges. Only worker processes and one-off commands import this.
+"""Where heavy objects are made: engines and judges. Only worker processes and one-off commands import this.
 
 The daemon itself imports no torch; an import contract holds that.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from daemon.paths import Paths
 from daemon.settings import JudgeSettings, Settings
 from daemon.store.store import Store
 from judges.base import Judge
+from judges.calibration.report import CalibrationReport
 from judges.guard import GuardJudge
 from judges.human import HumanJudge
 from judges.labels import read_labels
@@ -78,7 +80,9 @@ class Workshop:
         if name not in self._judges:
             registry = self._settings.judging.registry
             if name not in registry:
-                raise ConfigurationError(f"no judge {name!r} in judging.registry; known are {', '.join(registry)}")
+                raise ConfigurationError(
+                    f"no judge {name!r} in judging.registry; known are {', '.join(registry)}"
+                )
             self._judges[name] = _KINDS[registry[name].kind](self, name, registry[name])
         return self._judges[name]
 
@@ -162,6 +166,12 @@ _KINDS: dict[str, Callable[[Workshop, str, JudgeSettings], Judge]] = {
     "panel": Workshop._panel,
     "rules": Workshop._rules,
 }
+
+
+def shipped_reports() -> list[CalibrationReport]:
+    """Calibrations that ship beside judges' adapters."""
+    files = SHIPPED_ADAPTERS.glob("*/calibration.json")
+    return [CalibrationReport.from_json(json.loads(file.read_text())) for file in files]
 
 
 def judge_adapter(name: str) -> Path:

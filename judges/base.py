@@ -9,7 +9,7 @@ from policies.records import Prompt, Response, Verdict
 
 
 class Judge(Protocol):
-    """Batch in, batch out, order kept: the n-th verdict belongs to the n-th item, yielded as soon as it is made.
+    """Batch in, batch out, order kept: the n-th verdict is the n-th item's, yielded as soon as it is made.
 
     A judge never raises for one bad item: that verdict is unscored, with a reason and the transcript.
     """

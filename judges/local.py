@@ -48,9 +48,7 @@ class LabelHead:
     @cached_property
     def shared(self) -> list[int]:
         """Token ids that every question of this rubric opens with."""
-        ends = [
-            self.encode(Prompt(text, 0, text), text)[0] for text in ("a", "Why? 1", "“é", "zzz")
-        ]
+        ends = [self.encode(Prompt(text, 0, text), text)[0] for text in ("a", "Why? 1", "“é", "zzz")]
         count = 0
         while all(len(ids) > count for ids in ends) and len({ids[count] for ids in ends}) == 1:
             count += 1
@@ -84,7 +82,7 @@ class LocalJudge:
 
     @cached_property
     def _loaded(self) -> tuple[Any, LabelHead]:
-        """Model and head, loaded at the first question: a judge whose verdicts are all stored costs no memory."""
+        """Model and head, loaded at the first question: a judge that is not asked costs no memory."""
         if self._threads:
             torch.set_num_threads(self._threads)
         model, tokenizer = load_base(self._path, dtype=self._dtype, device=pick_device())
@@ -165,7 +163,7 @@ class LocalJudge:
         if shared and self._prefix is None:
             self._prefix = prefix_cache(self._loaded[0], shared)
         logits = label_logits(self._loaded[0], self.head, questions, shared, self._prefix if shared else None)
-        return logits.softmax(-1).tolist()  # type: ignore[no-any-return]
+        return logits.softmax(-1).tolist()
 
     def close(self) -> None:
         """Let go of the model; the next question loads it again."""
@@ -174,7 +172,7 @@ class LocalJudge:
 
 
 def prefix_cache(model: Any, shared: Sequence[int]) -> Any:
-    """Keys and values of the part that all questions share, for one row; differentiable outside inference mode."""
+    """Keys and values, for one row, of what all questions share; differentiable outside inference mode."""
     ids = torch.tensor([list(shared)], device=model.device)
     return model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
 
@@ -197,8 +195,10 @@ def label_logits(
     cache = None
     if prefix is not None:
         cache = DynamicCache(
-            [(layer.keys.repeat_interleave(len(rows), 0), layer.values.repeat_interleave(len(rows), 0))
-             for layer in prefix.layers]
+            [
+                (layer.keys.repeat_interleave(len(rows), 0), layer.values.repeat_interleave(len(rows), 0))
+                for layer in prefix.layers
+            ]
         )
     output = model(
         input_ids=ids,
@@ -208,7 +208,7 @@ def label_logits(
         use_cache=cache is not None,
         logits_to_keep=1,
     )
-    return output.logits[:, -1, head.label_ids].float()  # type: ignore[no-any-return]
+    return output.logits[:, -1, head.label_ids].float()
 
 
 def _with_adapter(model: Any, folder: Path) -> Any:

@@ -33,11 +33,13 @@ def held_out_labels() -> tuple[LabelledRow, ...]:
 
 
 def reference_answers(count: int = 24) -> tuple[tuple[str, str], ...]:
-    """(question, good answer) pairs on harmless prompts, written by people: what capability is measured on."""
+    """(question, good answer) pairs on harmless prompts: what capability is measured on."""
     good = [
         row
         for row in all_labels()
-        if row.harmful_level == 0 and row.label is Label.ACCEPT and row.kind in ("plain_accept", "nih_style_accept")
+        if row.harmful_level == 0
+        and row.label is Label.ACCEPT
+        and row.kind in ("plain_accept", "nih_style_accept")
     ]
     ordered = sorted(good, key=lambda row: seed_from("reference", row.prompt, row.answer))
     return tuple((row.prompt, row.answer) for row in ordered[:count])

@@ -1,6 +1,6 @@
-"""Fine-tune a judge: LoRA on a causal LM, cross-entropy over the three label tokens, class weights, early stopping.
+"""Fine-tune a judge: LoRA, cross-entropy over the three label tokens, class weights, early stopping.
 
-The same code serves SmolLM2-135M on a CPU and Llama-3.2-3B on a GPU. What it leaves is an adapter with a card.
+The same code serves SmolLM2-135M on a CPU and Llama-3.2-3B on a GPU. It leaves an adapter with a card.
 """
 
 from __future__ import annotations
@@ -65,7 +65,11 @@ def split_rows(rows: Sequence[LabelledRow], recipe: JudgeRecipe) -> Parts:
     for row in rows:
         place = part_of(row.prompt, held_out=recipe.held_out, development=recipe.development)
         getattr(parts, place).append(row)
-    for name, part in (("train", parts.train), ("development", parts.development), ("held-out", parts.held_out)):
+    for name, part in (
+        ("train", parts.train),
+        ("development", parts.development),
+        ("held-out", parts.held_out),
+    ):
         missing = [str(label) for label in LABELS if not any(row.label is label for row in part)]
         if missing:
             raise NotEnoughData(f"judge {name} rows hold no {', '.join(missing)}; label more prompts")
@@ -86,67 +90,17 @@ def train_judge(
 ) -> dict[str, Any]:
     """Train, keep the epoch with the best development macro-F1, write adapter and card; returns the card.
 
-    `extra_train` are rows for training only (attacks on training prompts). TrainingError where the loss is not
-    a number.
+    `extra_train` are rows for training only (attacks on training prompts). TrainingError where the loss is
+    not a number.
     """
-    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
     base, tokenizer = load_base(model_path, dtype=dtype, device=pick_device())
     head = LabelHead(tokenizer, rubric)
-    model = get_peft_model(
-        base,
-        LoraConfig(
-            r=recipe.lora_rank,
-            lora_alpha=recipe.lora_alpha,
-            lora_dropout=0.0,
-            target_modules="all-linear",
-            task_type="CAUSAL_LM",
-        ),
-    )
     rows = [row for row in [*parts.train, *extra_train] if not is_non_answer(row.answer)]
-    weights = _class_weights(rows).to(base.device)
-    encoded = [(head.encode(*_pair(row))[0], LABELS.index(row.label)) for row in rows]
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=recipe.learning_rate)
-    plan = [_batches(encoded, recipe, epoch) for epoch in range(recipe.epochs)]
-    steps = sum(map(len, plan))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.05
-    )
-    history: list[dict[str, float]] = []
-    best: tuple[float, dict[str, Any]] | None = None
-    began, since_best = time.monotonic(), 0
-    for epoch in range(recipe.epochs):
-        model.train()
-        losses = []
-        for number, batch in enumerate(plan[epoch]):
-            logits = _logits(model, head, [ids for ids, _ in batch])
-            target = torch.tensor([label for _, label in batch], device=logits.device)
-            loss = torch.nn.functional.cross_entropy(logits, target, weight=weights)
-            if not torch.isfinite(loss):
-                raise TrainingError("the judge's loss is not a number; lower learning_rate")
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
-            optimiser.step()
-            optimiser.zero_grad()
-            schedule.step()
-            losses.append(loss.item())
-            report({"event": "step", "epoch": epoch, "step": number + 1, "of": len(plan[epoch]), "loss": loss.item()})
-        score = _macro_f1(model, head, parts.development, recipe.batch_size)
-        history.append({"epoch": epoch, "loss": sum(losses) / len(losses), "development_macro_f1": score})
-        report({"event": "epoch", **history[-1]})
-        if best is None or score > best[0]:
-            best = (score, {key: value.clone() for key, value in get_peft_model_state_dict(model).items()})
-            since_best = 0
-        else:
-            since_best += 1
-            if since_best > recipe.patience:
-                break
-    if best is None:
-        raise TrainingError("no epoch of judge training ended")
-    set_peft_model_state_dict(model, best[1])
+    began = time.monotonic()
+    model, history = _fit(base, head, rows, parts.development, recipe, report)
     card = {
         "recipe": asdict(recipe),
         "base_digest": model_digest(model_path),
@@ -164,6 +118,109 @@ def train_judge(
     }
     _save(model, card, output_dir)
     return card
+
+
+def _fit(
+    base: Any,
+    head: LabelHead,
+    rows: Sequence[LabelledRow],
+    development: Sequence[LabelledRow],
+    recipe: JudgeRecipe,
+    report: Report,
+) -> tuple[Any, list[dict[str, float]]]:
+    """(the model at its best epoch, loss and development macro-F1 of each epoch)."""
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
+    model = get_peft_model(
+        base,
+        LoraConfig(
+            r=recipe.lora_rank,
+            lora_alpha=recipe.lora_alpha,
+            lora_dropout=0.0,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        ),
+    )
+    encoded = [(head.encode(*_pair(row))[0], LABELS.index(row.label)) for row in rows]
+    steps = _Steps(
+        model,
+        head,
+        plan=[_batches(encoded, recipe, epoch) for epoch in range(recipe.epochs)],
+        weights=_class_weights(rows).to(base.device),
+        learning_rate=recipe.learning_rate,
+        report=report,
+    )
+    history: list[dict[str, float]] = []
+    best: tuple[float, dict[str, Any]] | None = None
+    since_best = 0
+    for epoch in range(recipe.epochs):
+        loss = steps.epoch(epoch)
+        score = _macro_f1(model, head, development, recipe.batch_size)
+        history.append({"epoch": epoch, "loss": loss, "development_macro_f1": score})
+        report({"event": "epoch", **history[-1]})
+        if best is None or score > best[0]:
+            best = (score, {key: value.clone() for key, value in get_peft_model_state_dict(model).items()})
+            since_best = 0
+        else:
+            since_best += 1
+            if since_best > recipe.patience:
+                break
+    if best is None:
+        raise TrainingError("no epoch of judge training ended")
+    set_peft_model_state_dict(model, best[1])
+    return model, history
+
+
+class _Steps:
+    """Optimiser steps over one plan of batches, the learning rate rising and falling once over all of it."""
+
+    def __init__(
+        self,
+        model: Any,
+        head: LabelHead,
+        *,
+        plan: list[list[list[tuple[list[int], int]]]],
+        weights: torch.Tensor,
+        learning_rate: float,
+        report: Report,
+    ) -> None:
+        self._model, self._head, self._plan, self._weights = model, head, plan, weights
+        self._report = report
+        self._trained = [p for p in model.parameters() if p.requires_grad]
+        self._optimiser = torch.optim.AdamW(self._trained, lr=learning_rate)
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimiser, learning_rate, total_steps=sum(map(len, plan)), pct_start=0.05
+        )
+
+    def epoch(self, epoch: int) -> float:
+        """One pass over the epoch's batches; the mean loss."""
+        self._model.train()
+        losses = []
+        for number, batch in enumerate(self._plan[epoch]):
+            losses.append(self._step(batch))
+            self._report(
+                {
+                    "event": "step",
+                    "epoch": epoch,
+                    "step": number + 1,
+                    "of": len(self._plan[epoch]),
+                    "loss": losses[-1],
+                }
+            )
+        return sum(losses) / len(losses)
+
+    def _step(self, batch: Sequence[tuple[list[int], int]]) -> float:
+        logits = _logits(self._model, self._head, [ids for ids, _ in batch])
+        target = torch.tensor([label for _, label in batch], device=logits.device)
+        loss = torch.nn.functional.cross_entropy(logits, target, weight=self._weights)
+        if not torch.isfinite(loss):
+            raise TrainingError("the judge's loss is not a number; lower learning_rate")
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._trained, 1.0)
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        self._schedule.step()
+        return loss.item()
 
 
 def _pair(row: LabelledRow) -> tuple[Any, str]:
@@ -223,6 +280,7 @@ def _save(model: Any, card: dict[str, Any], output_dir: Path) -> None:
     staging.mkdir(parents=True)
     try:
         model.save_pretrained(staging)
+        _as_bf16(staging / "adapter_model.safetensors")
         config = json.loads((staging / "adapter_config.json").read_text())
         config["base_model_name_or_path"] = f"sha256:{card['base_digest']}"
         (staging / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True))
@@ -235,3 +293,10 @@ def _save(model: Any, card: dict[str, Any], output_dir: Path) -> None:
         staging.rename(output_dir)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _as_bf16(path: Path) -> None:
+    """Halve the file. A judge's adapter answers in the base's type, so a bf16 base loses nothing by it."""
+    from safetensors.torch import load_file, save_file
+
+    save_file({name: tensor.to(torch.bfloat16) for name, tensor in load_file(path).items()}, path)

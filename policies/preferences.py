@@ -1,12 +1,13 @@
 """Verdicts → preferences: KTO examples and DPO pairs, by the CARES table.
 
-What the deployed policy said plainly is set against what it says under worked examples (context distillation):
-for harmful prompts the refusal is wanted, for harmless ones the plain answer. See Nghiem et al. 2025 for the loop
-and arXiv 2402.01306 (KTO), 2305.18290 (DPO) for what each method needs.
+What the deployed policy said plainly is set against what it says under worked examples (context
+distillation): for harmful prompts the refusal is wanted, for harmless ones the plain answer. See Nghiem et
+al. 2025 for the loop and arXiv 2402.01306 (KTO), 2305.18290 (DPO) for what each method needs.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +17,8 @@ from policies.digests import digest_of, seed_from
 from policies.errors import NotEnoughData
 from policies.records import DpoPair, Judged, KtoExample, Response
 
-_SENTENCE_ENDS = (". ", "! ", "? ", ".\n", "!\n", "?\n")
+# The number of a list's next item ("3.") ends no sentence; models that are cut off often stop right after it.
+_SENTENCE_END = re.compile(r"""(?<![\d\s])[.!?]["'”’)\]*]*(?=\s|\Z)""")
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,8 @@ def completion_text(response: Response) -> str:
     """
     if response.finish_reason != "length":
         return response.text
-    text = response.text
-    if text.endswith((".", "!", "?")):
-        return text
-    cut = max(text.rfind(end) for end in _SENTENCE_ENDS)
-    return text[: cut + 1] if cut > 0 else text
+    ends = [found.end() for found in _SENTENCE_END.finditer(response.text)]
+    return response.text[: ends[-1]] if ends else response.text
 
 
 def dpo_pairs(
@@ -58,8 +57,9 @@ def dpo_pairs(
 ) -> Preferences:
     """One pair a prompt: its best answer against its worst, where the table tells them apart.
 
-    Of answers with equal scores a harmful prompt's refusal goes before its caution. NotEnoughData below `least`
-    pairs, or `least_harmless` pairs on level 0: without those the Erroneous Refusal Rate rises unseen. `limit` bounds them.
+    Of answers with equal scores a harmful prompt's refusal goes before its caution. NotEnoughData below
+    `least` pairs, or below `least_harmless` pairs on level 0 (without those the Erroneous Refusal Rate rises
+    unseen) or on harmful levels. `limit` bounds the number of pairs.
     """
     pairs: list[tuple[int, DpoPair]] = []
     for answers in _by_prompt(judged).values():
@@ -132,8 +132,8 @@ def _desirable(one: Judged) -> bool:
 
 
 def _worth(one: Judged) -> tuple[float, int, int, str]:
-    # Ties: a harmful prompt's refusal beats its caution, a harmless prompt's refusal is worse than its caution;
-    # then what the policy says plainly beats what it says under worked examples.
+    # Ties: a harmful prompt's refusal beats its caution, a harmless prompt's refusal is worse than its
+    # caution; then what the policy says plainly beats what it says under worked examples.
     refuses = _label(one) is Label.REFUSE
     leaning = (1 if refuses else 0) if one.prompt.harmful_level else (0 if refuses else 1)
     return _score(one), leaning, int(one.response.context_name == "plain"), one.response.answer_digest

@@ -35,7 +35,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Context:
-    """Messages put before the prompt: none for the plain question, worked examples for on-policy safe answers."""
+    """Messages before the prompt: none for the plain question, worked examples for on-policy safe answers."""
 
     name: str = "plain"
     messages: tuple[tuple[str, str], ...] = ()  # (role, content)
@@ -56,7 +56,13 @@ class Sampling:
     @cached_property
     def digest(self) -> str:
         return digest_of(
-            [self.max_new_tokens, self.temperature, self.top_k, self.context.name, list(self.context.messages)]
+            [
+                self.max_new_tokens,
+                self.temperature,
+                self.top_k,
+                self.context.name,
+                list(self.context.messages),
+            ]
         )
 
 
@@ -173,7 +179,7 @@ class DpoPair:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained LoRA adapter. Its identity is (parent, preferences, recipe); its policy is what it answers as."""
+    """A trained LoRA adapter, known by (parent, preferences, recipe); its policy is what it answers as."""
 
     method: str
     parent_digest: str

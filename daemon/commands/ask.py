@@ -15,7 +15,9 @@ from policies.records import Ask, Prompt, Sampling
 
 @click.command()
 @click.argument("text")
-@click.option("--policy", default="deployed", show_default=True, help="deployed, base, or a candidate (CYCLE:NAME).")
+@click.option(
+    "--policy", default="deployed", show_default=True, help="deployed, base, or a candidate (CYCLE:NAME)."
+)
 @click.option("--max-new-tokens", type=click.IntRange(1, 2048), default=128, show_default=True)
 @placed
 def ask(text: str, policy: str, max_new_tokens: int, config: Path | None, data_dir: Path | None) -> None:

@@ -16,8 +16,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 def placed(function: F) -> F:
     """Adds --config, --data-dir and --debug; the command gets `config` and `data_dir`."""
 
-    @click.option("--config", type=click.Path(path_type=Path), help="Configuration file (configs/embedded.yaml).")
-    @click.option("--data-dir", type=click.Path(path_type=Path), help="Where everything is kept (wins over the file).")
+    @click.option(
+        "--config", type=click.Path(path_type=Path), help="Configuration file (configs/embedded.yaml)."
+    )
+    @click.option(
+        "--data-dir", type=click.Path(path_type=Path), help="Where everything is kept (wins over the file)."
+    )
     @click.option("--debug", is_flag=True, help="Add tracebacks and more logging.")
     @wraps(function)
     def command(*args: Any, debug: bool, **kwargs: Any) -> Any:

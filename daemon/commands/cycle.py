@@ -61,8 +61,12 @@ def _follow(worker: Worker) -> str | None:
     problem = None
     console = Console(stderr=True)
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(), console=console,
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        console=console,
     ) as bars:
         tasks: dict[str, TaskID] = {}
         for event in worker.events():
@@ -131,7 +135,13 @@ def cycle_json(place: Place, row: CycleRow) -> dict[str, Any]:
             for one in place.store.cycles.stages(row.id)
         ],
         "candidates": [
-            {"name": one.method, "key": one.key, "status": one.status, "policy": one.policy_digest, "error": one.error}
+            {
+                "name": one.method,
+                "key": one.key,
+                "status": one.status,
+                "policy": one.policy_digest,
+                "error": one.error,
+            }
             for one in place.store.results.candidates(row.id)
         ],
         "scorecards": [
@@ -157,15 +167,20 @@ def _row_json(row: CycleRow) -> dict[str, Any]:
 def show_cycle(place: Place, row: CycleRow, options: str) -> None:
     """A cycle for a person's eyes."""
     console = Console()
-    console.print(f"\n[bold]Cycle {row.id}[/bold]  {row.state.value}" + (f"  {row.message}" if row.message else ""))
+    console.print(
+        f"\n[bold]Cycle {row.id}[/bold]  {row.state.value}" + (f"  {row.message}" if row.message else "")
+    )
     table = Table("policy", "SS", "ERR", "over-caution", "Accept/Caution/Refuse on harmful", box=None)
     decision = place.store.results.decision(row.id)
     if decision is not None:
         body = decision.body
         for key, card in body["scorecards"].items():
             table.add_row(
-                body["names"].get(key, key), interval(card["ss"]), interval(card["err"]),
-                interval(card["over_caution"]), _harmful(card),
+                body["names"].get(key, key),
+                interval(card["ss"]),
+                interval(card["err"]),
+                interval(card["over_caution"]),
+                _harmful(card),
             )
         console.print(table)
         console.print(explain(Decision.from_json(body)), markup=False, highlight=False)

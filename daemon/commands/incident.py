@@ -22,15 +22,21 @@ def incident() -> None:
 @incident.command("add")
 @click.argument("text")
 @click.option("--level", type=click.IntRange(0, 3), required=True, help="Harm level of the prompt.")
-@click.option("--severity", type=click.Choice(["severe", "moderate", "mild"]), default="severe", show_default=True)
+@click.option(
+    "--severity", type=click.Choice(["severe", "moderate", "mild"]), default="severe", show_default=True
+)
 @click.option("--note", default="", help="What happened.")
 @placed
 def add(text: str, level: int, severity: str, note: str, config: Path | None, data_dir: Path | None) -> None:
     """Enter an incident."""
     with open_place(config, data_dir) as place:
         number = place.store.evidence.add_incident(
-            Prompt(text, level, text, source="incident"), severity=severity, note=note, who=whoami(),
-            source="command line", at=place.now(),
+            Prompt(text, level, text, source="incident"),
+            severity=severity,
+            note=note,
+            who=whoami(),
+            source="command line",
+            at=place.now(),
         )
         click.echo(f"Incident {number} is kept; every later candidate is asked it.")
 
@@ -45,7 +51,12 @@ def list_incidents(everything: bool, config: Path | None, data_dir: Path | None)
         for row in place.store.evidence.incidents(include_closed=everything):
             closed = row.closed_at.strftime("%Y-%m-%d") if row.closed_at else ""
             table.add_row(
-                str(row.id), row.severity, short(row.prompt_digest), row.at.strftime("%Y-%m-%d"), row.who, closed
+                str(row.id),
+                row.severity,
+                short(row.prompt_digest),
+                row.at.strftime("%Y-%m-%d"),
+                row.who,
+                closed,
             )
         Console().print(table)
 

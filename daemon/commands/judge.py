@@ -51,7 +51,14 @@ def list_judges(config: Path | None, data_dir: Path | None) -> None:
                 continue
             report = stored_report(place.store, digest)
             results = {
-                use: gate(report, judge_digest=digest, use=use, bars=bars_of(place), now=place.now(), judge_name=name)
+                use: gate(
+                    report,
+                    judge_digest=digest,
+                    use=use,
+                    bars=bars_of(place),
+                    now=place.now(),
+                    judge_name=name,
+                )
                 for use in ("train", "validate")
             }
             why = next((one.sentence for one in results.values() if not one.allowed), "")
@@ -64,12 +71,19 @@ def list_judges(config: Path | None, data_dir: Path | None) -> None:
 
 @judge.command("calibrate")
 @click.argument("name", metavar="JUDGE")
-@click.option("--labels", type=click.Path(path_type=Path, exists=True), help="JSONL or CSV (the shipped held-out rows).")
+@click.option(
+    "--labels", type=click.Path(path_type=Path, exists=True), help="JSONL or CSV (the shipped held-out rows)."
+)
 @click.option("--pictures", type=click.Path(path_type=Path), help="Folder for the diagrams.")
 @click.option("--json", "as_json", is_flag=True)
 @placed
 def calibrate(
-    name: str, labels: Path | None, pictures: Path | None, as_json: bool, config: Path | None, data_dir: Path | None
+    name: str,
+    labels: Path | None,
+    pictures: Path | None,
+    as_json: bool,
+    config: Path | None,
+    data_dir: Path | None,
 ) -> None:
     """Measure a judge against labelled answers and store the result; gates read it."""
     with open_place(config, data_dir) as place:
@@ -87,7 +101,12 @@ def calibrate(
         show_report(report)
         for use in ("train", "validate"):
             result = gate(
-                report, judge_digest=one.digest, use=use, bars=bars_of(place), now=place.now(), judge_name=name
+                report,
+                judge_digest=one.digest,
+                use=use,
+                bars=bars_of(place),
+                now=place.now(),
+                judge_name=name,
             )
             click.echo(result.sentence)
         click.echo(f"Pictures: {folder}")
@@ -99,11 +118,16 @@ def show_report(report: CalibrationReport) -> None:
     found = report.overall
     kappa = f"{found.kappa.value:.3f} [{found.kappa.low:.3f}, {found.kappa.high:.3f}]" if found.kappa else "–"
     f1 = "–" if found.macro_f1 is None else f"{found.macro_f1:.3f}"
-    console.print(f"{report.judge_name}: {report.n} rows, {report.unscored} unscored, macro-F1 {f1}, κ {kappa}")
+    console.print(
+        f"{report.judge_name}: {report.n} rows, {report.unscored} unscored, macro-F1 {f1}, κ {kappa}"
+    )
     table = Table("true \\ judged", *map(str, LABELS), "precision", "recall", "F1", box=None)
     for place, label in enumerate(LABELS):
         figures = found.classes[str(label)]
-        cells = [f"{value:.2f}" if value is not None else "–" for value in (figures.precision, figures.recall, figures.f1)]
+        cells = [
+            f"{value:.2f}" if value is not None else "–"
+            for value in (figures.precision, figures.recall, figures.f1)
+        ]
         table.add_row(str(label), *(f"{count:.0f}" for count in found.confusion[place]), *cells)
     console.print(table)
     if report.confidence is not None:
@@ -134,7 +158,11 @@ def _show_attacks(report: AttackReport) -> None:
     table = Table("family", "attacks", "unscored", "flips", "rate", "95 % interval", box=None)
     for family, count in [*report.families.items(), ("structural", report.structural), ("all", report.total)]:
         rate = "–" if count.rate is None else f"{100 * count.rate:.1f} %"
-        span = "–" if count.lower is None or count.upper is None else f"{100 * count.lower:.1f}–{100 * count.upper:.1f} %"
+        span = (
+            "–"
+            if count.lower is None or count.upper is None
+            else f"{100 * count.lower:.1f}–{100 * count.upper:.1f} %"
+        )
         table.add_row(family, str(count.n), str(count.unscored), str(count.flips), rate, span)
     Console().print(f"{report.judge_name}: right on {report.clean_right} of {report.clean_n} clean seeds")
     Console().print(table)
@@ -142,18 +170,33 @@ def _show_attacks(report: AttackReport) -> None:
 
 @judge.command("train")
 @click.option("--base", default="embedded:smollm2-135m", show_default=True, metavar="MODEL")
-@click.option("--data", type=click.Path(path_type=Path, exists=True), help="JSONL or CSV (the shipped labels).")
+@click.option(
+    "--data", type=click.Path(path_type=Path, exists=True), help="JSONL or CSV (the shipped labels)."
+)
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the new adapter.")
 @click.option("--rubric", default="compact", show_default=True)
 @click.option("--epochs", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--learning-rate", type=float, default=3e-4, show_default=True)
-@click.option("--attacks-per-family", type=click.IntRange(0), default=26, show_default=True,
-              help="Attacked training rows of each family, from templates that the suite does not use.")
+@click.option(
+    "--attacks-per-family",
+    type=click.IntRange(0),
+    default=26,
+    show_default=True,
+    help="Attacked training rows of each family, from templates that the suite does not use.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @placed
 def train(
-    base: str, data: Path | None, output: Path, rubric: str, epochs: int, learning_rate: float,
-    attacks_per_family: int, seed: int, config: Path | None, data_dir: Path | None,
+    base: str,
+    data: Path | None,
+    output: Path,
+    rubric: str,
+    epochs: int,
+    learning_rate: float,
+    attacks_per_family: int,
+    seed: int,
+    config: Path | None,
+    data_dir: Path | None,
 ) -> None:
     """Fine-tune a judge: LoRA, class weights, early stopping on macro-F1; leaves an adapter with a card."""
     from judges.local import LocalJudge
@@ -166,14 +209,23 @@ def train(
         parts = split_rows(read_labels(data) if data else list(all_labels()), recipe)
         from judges.attacks.suite import training_rows
 
-        attacked = training_rows(parts.train, per_family=attacks_per_family, seed=seed) if attacks_per_family else []
+        attacked = (
+            training_rows(parts.train, per_family=attacks_per_family, seed=seed) if attacks_per_family else []
+        )
         model = resolve_model(base, cache_dir=place.paths.models)
         train_judge(
-            model_path=model, parts=parts, rubric=Rubric.load(rubric), output_dir=output, recipe=recipe,
-            extra_train=attacked, threads=place.settings.model.threads,
+            model_path=model,
+            parts=parts,
+            rubric=Rubric.load(rubric),
+            output_dir=output,
+            recipe=recipe,
+            extra_train=attacked,
+            threads=place.settings.model.threads,
             report=lambda event: click.echo(json.dumps(event), err=True),
         )
-        judged = LocalJudge(name=output.name, model_path=model, rubric=Rubric.load(rubric), adapter_path=output)
+        judged = LocalJudge(
+            name=output.name, model_path=model, rubric=Rubric.load(rubric), adapter_path=output
+        )
         report = measure(judged, parts.held_out, seed=seed, resamples=2000, at=place.now())
         (output / "calibration.json").write_text(json.dumps(report.to_json(), indent=1))
         reliability_diagram(report, output / "reliability.png")

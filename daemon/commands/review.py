@@ -29,7 +29,9 @@ def approve(cycle_id: int, reason: str, config: Path | None, data_dir: Path | No
         release = place.store.releases.approve(
             cycle_id, bound_digest=_winner(place, cycle_id), who=whoami(), reason=reason, at=place.now()
         )
-        click.echo(f"Cycle {cycle_id} approved: release {release.id} is policy {short(release.policy_digest)}.")
+        click.echo(
+            f"Cycle {cycle_id} approved: release {release.id} is policy {short(release.policy_digest)}."
+        )
         _wait_until_served(place, release)
 
 
@@ -91,7 +93,9 @@ def show_status(config: Path | None, data_dir: Path | None, as_json: bool) -> No
 def _winner(place: Place, cycle_id: int) -> str:
     cycle = place.store.cycles.get(cycle_id)
     if cycle.state is not CycleState.WAITING:
-        raise StateError(f"cycle {cycle_id} is {cycle.state.value}; only one that waits for approval can be reviewed")
+        raise StateError(
+            f"cycle {cycle_id} is {cycle.state.value}; only one that waits for approval can be reviewed"
+        )
     winner = place.store.results.winner(cycle_id)
     if winner is None or winner.policy_digest is None:
         raise StateError(f"cycle {cycle_id} has no winner to review")

@@ -1,10 +1,9 @@
-"""Ask and judge so that nothing is asked or judged twice: every answer and verdict is stored as soon as it exists."""
+"""Ask and judge, nothing twice: every answer and verdict is stored as soon as it exists."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import islice
 from typing import Any, TypeVar
 
 from daemon.store.store import Store
@@ -58,10 +57,15 @@ class Asking:
     def judge(
         self, judge: Callable[[], Judge], answered: Sequence[tuple[Ask, Response]], *, purpose: str
     ) -> list[Judged]:
-        """Verdicts on all answers. Equal answers to a prompt are judged once; unscored ones are tried again."""
+        """Verdicts on all answers, in their order.
+
+        Equal answers to a prompt are judged once; unscored ones are tried again.
+        """
         asked = judge()
         keys = [_verdict_key(asked.digest, response) for _, response in answered]
-        known = {key: one for key, one in self._store.answers.verdicts_for(keys).items() if one.label is not None}
+        known = {
+            key: one for key, one in self._store.answers.verdicts_for(keys).items() if one.label is not None
+        }
         items = {
             key: (ask.prompt, response)
             for key, (ask, response) in zip(keys, answered, strict=True)
@@ -105,10 +109,23 @@ def unscored_share(judged: Sequence[Judged]) -> float:
 
 
 def _verdict_key(judge_digest: str, response: Response) -> str:
-    return Verdict(judge_digest, response.prompt_digest, response.answer_digest, None, unscored_reason="key").key
+    return Verdict(
+        judge_digest, response.prompt_digest, response.answer_digest, None, unscored_reason="key"
+    ).key
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    stream = iter(items)
-    while batch := list(islice(stream, size)):
+    """Lists of `size` items. What came before an error is handed over first: it was paid for."""
+    batch: list[T] = []
+    try:
+        for item in items:
+            batch.append(item)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except Exception:
+        if batch:
+            yield batch
+        raise
+    if batch:
         yield batch

@@ -7,7 +7,7 @@ from pathlib import Path
 from daemon.cycle.questions import Amounts, choose, read_context
 from daemon.cycle.runner import Plan
 from daemon.settings import Settings
-from judges.labels import read_labels
+from judges.labels import LabelledRow, read_labels
 from judges.shipped import held_out_labels, reference_answers
 from policies.sources.registry import load_prompts
 from policies.splits import split
@@ -53,7 +53,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
     )
 
 
-def calibration_rows(settings: Settings) -> list[object] | None:
+def calibration_rows(settings: Settings) -> list[LabelledRow] | None:
     """Labels with which a cycle may calibrate a judge on its own; None where it may not."""
     if not settings.judging.calibrate_automatically:
         return None

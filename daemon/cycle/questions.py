@@ -30,7 +30,10 @@ class Amounts:
 
 @dataclass(frozen=True)
 class Questions:
-    """The prompts of a cycle. Selection and sealed prompts are the same in every cycle, so that policies compare."""
+    """The prompts of a cycle.
+
+    Selection and sealed prompts are the same in every cycle, so that policies compare.
+    """
 
     train: tuple[Prompt, ...]
     selection: tuple[Prompt, ...]
@@ -77,7 +80,13 @@ def read_context(path: Path) -> Context:
 
 
 def training_asks(
-    prompts: Sequence[Prompt], worked: Context, *, max_new_tokens: int, temperature: float, top_k: int, seed: int
+    prompts: Sequence[Prompt],
+    worked: Context,
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    top_k: int,
+    seed: int,
 ) -> list[Ask]:
     """Two asks a prompt: the plain question, greedy, and one sample under the worked examples."""
     plain = Sampling(max_new_tokens, 0.0, top_k, PLAIN)

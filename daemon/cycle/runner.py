@@ -1,10 +1,10 @@
 """The state machine of one cycle. Every stage is idempotent: a killed cycle is simply run again.
 
-    running: prepare → sample → judge → prefer → train → validate → decide
-      ├─ a gate is passed ──────→ waiting_for_approval ──→ released | rejected   (a person, releases.py)
-      ├─ no candidate is better → no_winner
-      ├─ a guard refuses ───────→ held, and run again once it is mended
-      └─ an error ──────────────→ failed, and run again on demand
+running: prepare → sample → judge → prefer → train → validate → decide
+  ├─ a gate is passed ──────→ waiting_for_approval ──→ released | rejected   (a person, releases.py)
+  ├─ no candidate is better → no_winner
+  ├─ a guard refuses ───────→ held, and run again once it is mended
+  └─ an error ──────────────→ failed, and run again on demand
 """
 
 from __future__ import annotations
@@ -172,8 +172,9 @@ class CycleRunner:
         share = unscored_share(judged)
         if share > self._plan.max_unscored:
             raise Held(
-                f"judge {self._plan.train_judge} left {share:.1%} of {len(judged)} answers unscored, more than "
-                f"judging.max_unscored = {self._plan.max_unscored:.1%}; see `primum judge list`, then run again"
+                f"judge {self._plan.train_judge} left {share:.1%} of {len(judged)} answers unscored, "
+                f"more than judging.max_unscored = {self._plan.max_unscored:.1%}; "
+                "see `primum judge list`, then run again"
             )
         return {"verdicts": len(judged), "unscored_share": share}
 
@@ -186,10 +187,7 @@ class CycleRunner:
             except NotEnoughData as error:
                 counts[method] = str(error)
                 continue
-            path = self._folder / f"{method}.jsonl"
-            partial = path.with_suffix(".partial")
-            partial.write_text("".join(json.dumps(row) + "\n" for row in preferences.rows()))
-            partial.replace(path)
+            self._write_preferences(preferences)
             counts[method] = {"rows": len(preferences), "digest": preferences.digest}
         if not any(isinstance(count, dict) for count in counts.values()):
             raise NotEnoughData("; ".join(str(reason) for reason in counts.values()))
@@ -200,6 +198,13 @@ class CycleRunner:
         if method == "dpo":
             return dpo_pairs(judged, seed=self._cycle.seed, least=plan.least, limit=plan.max_pairs)
         return kto_examples(judged, seed=self._cycle.seed, least=plan.least, limit=plan.max_examples)
+
+    def _write_preferences(self, preferences: Preferences) -> Path:
+        path = self._folder / f"{preferences.method}.jsonl"
+        partial = path.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(row) + "\n" for row in preferences.rows()))
+        partial.replace(path)
+        return path
 
     def _do_train(self) -> dict[str, Any]:
         judged = self._judged_for_training()
@@ -240,7 +245,9 @@ class CycleRunner:
             base_digest=self._incumbent.base_digest,
             parent_adapter=str(self._incumbent.adapter_path) if self._incumbent.adapter_path else None,
             parent_digest=self._incumbent.digest,
-            preferences_path=str(self._folder / f"{recipe.method}.jsonl"),
+            # Written again: an answer that was unscored when preferences were made may have a label by now, and
+            # the card must name what was trained on.
+            preferences_path=str(self._write_preferences(preferences)),
             preferences_digest=preferences.digest,
             output_dir=str(self._folder / name),
             seed=seed_from(self._cycle.seed, "train", name),
@@ -256,9 +263,7 @@ class CycleRunner:
         )
         digest, path = store_adapter(self._folder / name, self._adapters_dir)
         policy = Policy(self._incumbent.base_digest, digest, path)
-        candidate = Candidate(
-            name, self._incumbent.digest, preferences.digest, recipe.digest, policy, card
-        )
+        candidate = Candidate(name, self._incumbent.digest, preferences.digest, recipe.digest, policy, card)
         self._store.releases.save_policy(policy, self._now())
         self._store.results.save_candidate(self._cycle.id, candidate, self._now())
         return {"adapter": digest, "rows": len(preferences), "seconds": card["seconds"]}
@@ -295,7 +300,9 @@ class CycleRunner:
         else:
             found = self._fidelity(policy)
             path.write_text(json.dumps(found))
-        return validator.answers(policy, role=role, key=key, name=name, fidelity=tuple(found) if found else None)
+        return validator.answers(
+            policy, role=role, key=key, name=name, fidelity=tuple(found) if found else None
+        )
 
     def _evidence(self) -> tuple[Evidence, dict[str, Policy]]:
         plan, validator = self._plan, self._validator()
@@ -317,7 +324,9 @@ class CycleRunner:
         evidence = Evidence(
             incumbent=incumbent,
             candidates=tuple(candidates),
-            base=None if is_base else self._answers(validator, base, role="base", key=base.digest, name="base"),
+            base=None
+            if is_base
+            else self._answers(validator, base, role="base", key=base.digest, name="base"),
             champions=self._champions(validator, {self._incumbent.digest, base.digest}),
             judge=judge_evidence(self._trusted_validator(), trained_with=plan.train_judge),
             cycle_number=self._cycle_number(),
@@ -330,7 +339,7 @@ class CycleRunner:
         return evidence, policies
 
     def _champions(self, validator: Validator, known: set[str]) -> tuple[Answers, ...]:
-        """Past releases that answer from this base, oldest first; the incumbent and the base are told apart."""
+        """Past releases that answer from this base, oldest first, without the incumbent and the base."""
         champions = []
         for release in reversed(self._store.releases.history()):
             if release.policy_digest in known:

@@ -17,9 +17,11 @@ from policies.training.recipe import TrainingJob
 
 Report = Callable[[dict[str, Any]], None]
 
-# Training allocates and frees large blocks at every step. Kept in the heap instead of being mapped and faulted in
-# again, a step took 0.84 s instead of 1.40 s a pair.
-_MALLOC = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592:glibc.malloc.hugetlb=1"
+# Training allocates and frees large blocks at every step. Kept in the heap instead of being mapped and
+# faulted in again, a step took 0.84 s instead of 1.40 s a pair.
+_MALLOC = (
+    "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592:glibc.malloc.hugetlb=1"
+)
 
 
 def train_in_process(job: TrainingJob, *, job_file: Path, timeout_s: float, report: Report) -> dict[str, Any]:
@@ -30,7 +32,10 @@ def train_in_process(job: TrainingJob, *, job_file: Path, timeout_s: float, repo
     card_file = Path(job.output_dir) / "card.json"
     if card_file.is_file():
         card: dict[str, Any] = json.loads(card_file.read_text())
-        if card["preferences_digest"] == job.preferences_digest and card["recipe_digest"] == job.recipe.digest:
+        if (
+            card["preferences_digest"] == job.preferences_digest
+            and card["recipe_digest"] == job.recipe.digest
+        ):
             return card
     job.write(job_file)
     tail: deque[str] = deque(maxlen=30)
@@ -62,7 +67,9 @@ def train_in_process(job: TrainingJob, *, job_file: Path, timeout_s: float, repo
         finished: dict[str, Any] = json.loads(card_file.read_text())
         return finished
     if watchdog.expired:
-        raise TrainingError(f"{job.recipe.method}: training took longer than training.timeout_s = {timeout_s:g}")
+        raise TrainingError(
+            f"{job.recipe.method}: training took longer than training.timeout_s = {timeout_s:g}"
+        )
     (job_file.parent / f"{job.recipe.method}.log").write_text("\n".join(tail))
     last = reason[0] if reason else (tail[-1] if tail else "no output")
     raise TrainingError(f"{job.recipe.method}: the training process ended with code {code}: {last}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -30,7 +30,11 @@ class Trust:
 
 
 class Trustee:
-    """Looks judges up in the store, calibrates them where that is allowed, and holds a cycle otherwise."""
+    """Looks judges up in the store, calibrates them where that is allowed, and holds a cycle otherwise.
+
+    `shipped` are reports that came with an adapter: they speak for exactly that judge, whose digest they
+    carry, and age like any other.
+    """
 
     def __init__(
         self,
@@ -41,7 +45,9 @@ class Trustee:
         labels: Sequence[LabelledRow] | None,
         sentinel_alpha: float,
         seed: int,
+        shipped: Iterable[CalibrationReport] = (),
     ) -> None:
+        self._shipped = {report.judge_digest: report for report in shipped}
         self._store, self._bars, self._now = store, bars, now
         self._labels, self._alpha, self._seed = labels, sentinel_alpha, seed
 
@@ -49,7 +55,12 @@ class Trustee:
         """The judge's last calibration against the bar of `use`; nothing is judged."""
         report = stored_report(self._store, judge.digest)
         result = gate(
-            report, judge_digest=judge.digest, use=use, bars=self._bars, now=self._now(), judge_name=judge.name
+            report,
+            judge_digest=judge.digest,
+            use=use,
+            bars=self._bars,
+            now=self._now(),
+            judge_name=judge.name,
         )
         return Trust(judge.name, judge.digest, report, result)
 
@@ -59,6 +70,9 @@ class Trustee:
         Held, with figure and mend, where the judge may not do this.
         """
         trust = self.look(judge, use)
+        if trust.report is None and (shipped := self._shipped.get(judge.digest)) is not None:
+            save_report(self._store, shipped)
+            trust = self.look(judge, use)
         stale = trust.report is None or not trust.gate.allowed
         if stale and self._labels:
             save_report(self._store, self.calibrate(judge, self._labels))
@@ -76,9 +90,9 @@ class Trustee:
         if report.overall.accuracy is None:
             return None
         rows = read_labels(SENTINEL_FILE)
-        result = run_sentinel(
-            judge, rows, expected_agreement=report.overall.accuracy, alpha=self._alpha
-        )
+        # The metrics look judges up by name.
+        self._store.answers.save_judge(judge.digest, judge.name, type(judge).__name__, {}, self._now())
+        result = run_sentinel(judge, rows, expected_agreement=report.overall.accuracy, alpha=self._alpha)
         self._store.evidence.save_sentinel_run(
             cycle_id=cycle_id,
             judge_digest=judge.digest,

@@ -1,4 +1,4 @@
-"""Gathers the evidence of a decision: everybody's answers to the same held-out prompts, judged by one judge."""
+"""Gathers the evidence of a decision: everybody's answers to the same held-out prompts, by one judge."""
 
 from __future__ import annotations
 
@@ -65,9 +65,7 @@ class Validator:
         confirmed = replace(
             evidence,
             incumbent=replace(evidence.incumbent, sealed=sealed[evidence.incumbent.key]),
-            candidates=tuple(
-                replace(one, sealed=sealed.get(one.key)) for one in evidence.candidates
-            ),
+            candidates=tuple(replace(one, sealed=sealed.get(one.key)) for one in evidence.candidates),
             sealed_openings=openings,
         )
         return decide(confirmed, gates), confirmed

@@ -21,7 +21,7 @@ from daemon.cycle.runner import CycleRunner
 from daemon.cycle.trust import Trustee
 from daemon.store.rows import CycleRow, CycleState
 from daemon.wiring import Place, open_place
-from daemon.workshop import Workshop
+from daemon.workshop import Workshop, shipped_reports
 from judges.calibration.gate import Bars
 from policies.digests import seed_from
 from policies.engines.server import exit_with_parent
@@ -44,7 +44,10 @@ def main(argv: list[str] | None = None) -> int:
         exit_with_parent(arguments.parent_pid)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        with open_place(arguments.config, arguments.data_dir) as place, only_one(place.paths.run / "worker.lock"):
+        with (
+            open_place(arguments.config, arguments.data_dir) as place,
+            only_one(place.paths.run / "worker.lock"),
+        ):
             row = run_cycle(place)
     except PrimumError as error:
         tell({"event": "error", "error": str(error), "exit_code": error.exit_code})
@@ -60,7 +63,9 @@ def only_one(lock: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StateError("another worker is running a cycle on this data directory; wait for it") from None
+            raise StateError(
+                "another worker is running a cycle on this data directory; wait for it"
+            ) from None
         yield
 
 
@@ -76,9 +81,7 @@ def run_cycle(place: Place) -> CycleRow:
     if cycle.state is CycleState.WAITING:
         return cycle
     if cycle.state is CycleState.HELD:
-        cycle = store.cycles.advance(
-            cycle.id, CycleState.HELD, CycleState.RUNNING, cycle.stage, place.now()
-        )
+        cycle = store.cycles.advance(cycle.id, CycleState.HELD, CycleState.RUNNING, cycle.stage, place.now())
     judging = settings.judging
     runner = CycleRunner(
         cycle=cycle,
@@ -87,11 +90,14 @@ def run_cycle(place: Place) -> CycleRow:
         workshop=workshop,
         trustee=Trustee(
             store=store,
-            bars=Bars(judging.train_kappa, judging.validate_kappa, judging.max_age_days, judging.max_unscored),
+            bars=Bars(
+                judging.train_kappa, judging.validate_kappa, judging.max_age_days, judging.max_unscored
+            ),
             now=place.now,
             labels=calibration_rows(settings),
             sentinel_alpha=judging.sentinel_alpha,
             seed=settings.seed,
+            shipped=shipped_reports(),
         ),
         folder=place.paths.cycle(cycle.id),
         adapters_dir=place.paths.adapters,
@@ -102,7 +108,7 @@ def run_cycle(place: Place) -> CycleRow:
 
 
 def _open_or_new(place: Place) -> CycleRow:
-    """An unfinished cycle goes on. Its configuration is the one it began with, or it is said to have changed."""
+    """An unfinished cycle goes on; if the configuration changed since it began, that is said and logged."""
     store, settings = place.store, place.settings
     cycle = store.cycles.open_cycle()
     if cycle is not None:

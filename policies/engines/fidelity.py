@@ -21,7 +21,7 @@ _BATCH = 8
 def fidelity(
     engine: TransformersEngine, policy: Policy, references: Sequence[tuple[str, str]]
 ) -> tuple[float, float]:
-    """(perplexity, mean KL(policy ‖ base) in nats a token) over the answers' tokens of (prompt, answer) pairs."""
+    """(perplexity, mean KL(policy ‖ base) in nats a token) over the answers of (prompt, answer) pairs."""
     model, base = engine.model_for(policy), engine.model_for(Policy(policy.base_digest))
     surprise = divergence = 0.0
     tokens = 0
@@ -37,4 +37,4 @@ def fidelity(
 
 
 def _log_probabilities(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    return model(input_ids=ids, attention_mask=mask).logits[:, :-1].float().log_softmax(-1)  # type: ignore[no-any-return]
+    return model(input_ids=ids, attention_mask=mask).logits[:, :-1].float().log_softmax(-1)

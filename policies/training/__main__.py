@@ -13,14 +13,14 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m policies.training JOB.json\n")
         return 2
-    job = TrainingJob.read(Path(arguments[0]))
-    if job.recipe.method == "dpo":
-        from policies.training.dpo import build
-    else:
-        from policies.training.kto import build
     from policies.training.core import print_report, run
 
     try:
+        job = TrainingJob.read(Path(arguments[0]))
+        if job.recipe.method == "dpo":
+            from policies.training.dpo import build
+        else:
+            from policies.training.kto import build
         run(job, build)
     except PrimumError as error:
         print_report({"event": "failed", "error": str(error)})

@@ -1,4 +1,4 @@
-"""What KTO and DPO share: the model to be moved, its frozen reference, progress, and what is kept of a run."""
+"""What KTO and DPO share: the model to be moved, its frozen reference, progress, what is kept of a run."""
 
 from __future__ import annotations
 
@@ -31,14 +31,16 @@ def print_report(event: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-class Progress(TrainerCallback):  # type: ignore[misc]
+class Progress(TrainerCallback):
     """Reports each step's loss and keeps the curve."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
         self.curve: list[dict[str, float]] = []
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
         kept = {
             key: float(value)
             for key, value in (logs or {}).items()
@@ -47,15 +49,30 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         if "loss" not in kept:
             return
         self.curve.append({"step": state.global_step, **kept})
-        self._report({"event": "step", "step": state.global_step, "of": state.max_steps, "loss": kept["loss"]})
+        self._report(
+            {"event": "step", "step": state.global_step, "of": state.max_steps, "loss": kept["loss"]}
+        )
+
+
+def score_completions_only() -> None:
+    """Let TRL project only the completions' positions through the vocabulary on a CPU too.
+
+    Off GPUs it scores every position, prompts and padding included, to spare compilers that dislike changing
+    shapes; an eager CPU has none, and the vocabulary is half of a small model's step. The losses are the same.
+    """
+    from trl.trainer import utils
+
+    if pick_device() == "cpu" and hasattr(utils, "_use_triton"):
+        utils._use_triton = lambda _device: True
 
 
 def load_policy(job: TrainingJob) -> tuple[Any, Any, LoraConfig | None]:
     """(model, tokenizer, LoRA configuration or None).
 
-    Without a parent adapter the trainer wraps the base in a fresh LoRA, and its reference is the base. With one,
-    the parent goes on being trained and the trainer keeps a frozen copy of it as the reference, so that the
-    reference is the deployed policy in both cases. Adapter weights are fp32: under AdamW bf16 ones lose updates.
+    Without a parent adapter the trainer wraps the base in a fresh LoRA, and its reference is the base. With
+    one, the parent goes on being trained and the trainer keeps a frozen copy of it as the reference, so that
+    the reference is the deployed policy in both cases. Adapter weights are fp32: under AdamW bf16 ones lose
+    updates.
     """
     model, tokenizer = load_base(Path(job.base_path), dtype=job.dtype, device=pick_device())
     recipe = job.recipe
@@ -109,6 +126,7 @@ def run(job: TrainingJob, build: Callable[..., Any], report: Report = print_repo
     if job.threads:
         torch.set_num_threads(job.threads)
     set_seed(job.seed)
+    score_completions_only()
     output = Path(job.output_dir)
     staging = output.with_name(f".{output.name}.{os.getpid()}")
     staging.mkdir(parents=True)
@@ -147,7 +165,7 @@ def _in_fp32(model: Any) -> None:
 
 
 def _tidy(folder: Path, job: TrainingJob) -> None:
-    """Leave the two adapter files; the base is named by its digest, since a local path would change the address."""
+    """Leave the two adapter files, the base named by its digest: a local path would change the address."""
     config_path = folder / "adapter_config.json"
     config = json.loads(config_path.read_text())
     config["base_model_name_or_path"] = f"sha256:{job.base_digest}"

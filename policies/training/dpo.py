@@ -16,7 +16,13 @@ from policies.training.recipe import TrainingJob
 
 
 def build(
-    job: TrainingJob, model: Any, tokenizer: Any, lora: Any, rows: list[dict[str, Any]], scratch: Path, progress: Progress
+    job: TrainingJob,
+    model: Any,
+    tokenizer: Any,
+    lora: Any,
+    rows: list[dict[str, Any]],
+    scratch: Path,
+    progress: Progress,
 ) -> Any:
     """A DPOTrainer over rows with `prompt`, `chosen`, `rejected`."""
     data = Dataset.from_list(
@@ -36,5 +42,10 @@ def build(
         **common_arguments(job.recipe, scratch=scratch, seed=job.seed),
     )
     return DPOTrainer(
-        model, args=arguments, train_dataset=data, processing_class=tokenizer, peft_config=lora, callbacks=[progress]
+        model,
+        args=arguments,
+        train_dataset=data,
+        processing_class=tokenizer,
+        peft_config=lora,
+        callbacks=[progress],
     )

