@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from daemon.metrics import metrics_text
@@ -42,6 +43,10 @@ class Daemon:
         self._watcher: threading.Thread | None = None
         self._released: tuple[int, int] | None = None  # (server generation, release id) that was reconciled
         self._last_told = ""
+        self._failures, self._not_before = (
+            0,
+            0.0,
+        )  # a worker that dies at once must not be started every second
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT."""
@@ -69,7 +74,7 @@ class Daemon:
             metrics=lambda: metrics_text(self._place.store),
             ready=lambda: self._route.current is not None,
             allowed_hosts=settings.web.allowed_hosts,
-            upstream_api_key=self._server.api_key if self._server else None,
+            upstream_api_key=self._upstream_key(),
         )
         self._web = WebServer(app, host=settings.web.host, port=settings.web.port).start()
         (paths.run / "url").write_text(self._web.url)
@@ -94,11 +99,19 @@ class Daemon:
             )
             self._server.start()
         self._controller = ReleaseController(
-            upstream=Upstream(self._upstream_url, api_key=self._server.api_key if self._server else None),
+            upstream=Upstream(self._upstream_url, api_key=self._upstream_key()),
             route=self._route,
             base_model_name=engine.base_model_name,
             adapters_dir=paths.adapters,
+            server_adapters_dir=PurePosixPath(engine.server_adapters_dir)
+            if engine.server_adapters_dir
+            else None,
         )
+
+    def _upstream_key(self) -> str | None:
+        if self._server is not None:
+            return self._server.api_key
+        return os.environ.get(self._place.settings.engine.api_key_env)
 
     def _upstream_url(self) -> str | None:
         return self._server.url if self._server else self._place.settings.engine.base_url
@@ -140,6 +153,8 @@ class Daemon:
         if code not in (0, -15) and self._worker.last_words():
             self._tell(f"the cycle's worker ended with code {code}: {self._worker.last_words()}")
         self._worker = None
+        self._failures = self._failures + 1 if code else 0
+        self._not_before = time.monotonic() + (min(600.0, 5.0 * 2.0**self._failures) if code else 0.0)
         cycle = self._place.store.cycles.latest()
         if cycle is not None:
             self._tell(f"Cycle {cycle.id}: {cycle.state.value}. {cycle.message or ''}")
@@ -147,7 +162,7 @@ class Daemon:
                 self._tell(f'To approve: primum approve {cycle.id} --reason "…" {self._arguments}'.rstrip())
 
     def _start_if_due(self) -> None:
-        if self._worker is not None or self._route.current is None:
+        if self._worker is not None or self._route.current is None or time.monotonic() < self._not_before:
             return
         schedule = self._place.settings.schedule
         open_cycle = self._place.store.cycles.open_cycle()
@@ -192,6 +207,7 @@ class Daemon:
         self._say("Stopping …")
         if self._worker is not None:
             self._worker.stop()
+        (self._place.paths.run / "url").unlink(missing_ok=True)
         self._web.stop()
         if self._server is not None:
             self._server.stop()

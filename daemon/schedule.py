@@ -39,7 +39,7 @@ def _weekdays(field: str) -> set[int]:
             raise ValueError(f"{part!r} names no weekdays")
         ends = ("0", "6") if found[1] == "*" else found[1].split("-")
         first, last = _weekday(ends[0]), _weekday(ends[-1])
-        if len(ends) == 2 and last == 0:
+        if first and last == 0:
             last = 7  # as in fri-sun
         if first > last:
             raise ValueError(f"{part!r} ends before it begins")

@@ -188,8 +188,11 @@ class _Steps:
         self._report = report
         self._trained = [p for p in model.parameters() if p.requires_grad]
         self._optimiser = torch.optim.AdamW(self._trained, lr=learning_rate)
+        steps = sum(map(len, plan))
+        # The rise must not end at the first step exactly: OneCycleLR then divides by zero (20 steps at 0.05).
+        rise = max(0.05, min(0.75, 1.5 / steps))
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimiser, learning_rate, total_steps=sum(map(len, plan)), pct_start=0.05
+            self._optimiser, learning_rate, total_steps=steps, pct_start=rise
         )
 
     def epoch(self, epoch: int) -> float:

@@ -151,5 +151,5 @@ def _enough(method: str, what: str, count: int, least: int) -> None:
     if count < least:
         raise NotEnoughData(
             f"{method}: {count} {what}, at least {least} are needed; "
-            "raise sampling.prompts, add prompts of the missing kind, or look at the judge's labels"
+            "raise sampling.train_prompts, add prompts of the missing kind, or look at the judge's labels"
         )

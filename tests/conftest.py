@@ -27,3 +27,19 @@ def shared_data() -> Path:
     if folder is None:
         pytest.skip("no real data: PRIMUM_TEST_DATA names no folder and ../shared/data does not exist")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny random model (tests/tiny.py): the real code paths in milliseconds."""
+    from tests.tiny import make_tiny_model
+
+    return make_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def tiny_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random LoRA adapter that fits `tiny_model`."""
+    from tests.tiny import make_tiny_adapter
+
+    return make_tiny_adapter(tiny_model, tmp_path_factory.mktemp("adapter") / "tiny")

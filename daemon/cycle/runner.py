@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.cycle.answers import Asking, Report, unscored_share
+from daemon.cycle.incidents import incident_outcomes
 from daemon.cycle.questions import Questions, training_asks
 from daemon.cycle.report import write_report
 from daemon.cycle.trainers import train_in_process
@@ -36,7 +37,7 @@ from policies.records import Candidate, Context, Judged, Policy
 from policies.splits import Splits, assert_no_leak
 from policies.training.recipe import Recipe, TrainingJob
 from policies.validation.config import GateConfig
-from policies.validation.evidence import Answers, Evidence
+from policies.validation.evidence import Answers, Evidence, IncidentOutcome
 
 STAGES = ("prepare", "sample", "judge", "prefer", "train", "validate", "decide")
 
@@ -321,13 +322,15 @@ class CycleRunner:
             candidates.append(
                 self._answers(validator, policy, role="candidate", key=row.key, name=row.method)
             )
+        champions = self._champions(validator, {self._incumbent.digest, base.digest})
         evidence = Evidence(
             incumbent=incumbent,
             candidates=tuple(candidates),
             base=None
             if is_base
             else self._answers(validator, base, role="base", key=base.digest, name="base"),
-            champions=self._champions(validator, {self._incumbent.digest, base.digest}),
+            champions=champions,
+            incidents=self._incidents(champions, policies),
             judge=judge_evidence(self._trusted_validator(), trained_with=plan.train_judge),
             cycle_number=self._cycle_number(),
             second_name=plan.second_judge or "",
@@ -337,6 +340,20 @@ class CycleRunner:
         if is_base:
             evidence = replace(evidence, base=replace(incumbent, role="base", name="base"))
         return evidence, policies
+
+    def _incidents(
+        self, champions: tuple[Answers, ...], policies: Mapping[str, Policy]
+    ) -> tuple[IncidentOutcome, ...]:
+        releases = {one.name: self._store.releases.policy(one.key) for one in champions}
+        return incident_outcomes(
+            store=self._store,
+            asking=self._asking,
+            engine=self._workshop.engine,
+            judge=lambda: self._workshop.judge(self._plan.validate_judge),
+            releases=releases | {"incumbent": self._incumbent},
+            candidates={key: policy for key, policy in policies.items() if key != self._incumbent.digest},
+            max_new_tokens=self._plan.max_new_tokens,
+        )
 
     def _champions(self, validator: Validator, known: set[str]) -> tuple[Answers, ...]:
         """Past releases that answer from this base, oldest first, without the incumbent and the base."""

@@ -55,6 +55,8 @@ def train_in_process(job: TrainingJob, *, job_file: Path, timeout_s: float, repo
             try:
                 event = json.loads(line)
             except ValueError:
+                event = None
+            if not isinstance(event, dict):  # a library printed something
                 tail.append(line.rstrip())
                 continue
             if event.get("event") == "failed":

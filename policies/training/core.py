@@ -57,7 +57,7 @@ class Progress(TrainerCallback):
 def score_completions_only() -> None:
     """Let TRL project only the completions' positions through the vocabulary on a CPU too.
 
-    Off GPUs it scores every position, prompts and padding included, to spare compilers that dislike changing
+    Off GPUs it scores every position, prompts and padding included, to spare compilers that dislike new
     shapes; an eager CPU has none, and the vocabulary is half of a small model's step. The losses are the same.
     """
     from trl.trainer import utils

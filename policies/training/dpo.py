@@ -39,6 +39,7 @@ def build(
     arguments = DPOConfig(
         loss_type=["sigmoid", "sft"] if weight else ["sigmoid"],
         loss_weights=[1.0, weight] if weight else [1.0],
+        precompute_ref_log_probs=job.recipe.epochs > 1,  # the reference does not move; once is enough
         **common_arguments(job.recipe, scratch=scratch, seed=job.seed),
     )
     return DPOTrainer(

@@ -1,0 +1,60 @@
+"""Recipes and jobs: what is not possible is refused, and a job survives its file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from policies.errors import ConfigurationError
+from policies.training.recipe import Recipe, TrainingJob
+
+JOB = TrainingJob(
+    recipe=Recipe("dpo", target_modules=("q_proj", "v_proj")),
+    base_path="models/base",
+    base_digest="b" * 64,
+    parent_adapter=None,
+    parent_digest="p" * 64,
+    preferences_path="dpo.jsonl",
+    preferences_digest="d" * 64,
+    output_dir="out",
+    seed=3,
+)
+
+
+def test_unknown_method_is_refused_by_name() -> None:
+    with pytest.raises(ConfigurationError, match="'ppo' is unknown; known are dpo, kto"):
+        Recipe("ppo")
+
+
+def test_kto_of_single_answers_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="at least 2"):
+        Recipe("kto", batch_size=1)
+    assert Recipe("dpo", batch_size=1).batch_size == 1
+
+
+def test_every_field_is_part_of_the_digest() -> None:
+    recipe = Recipe("dpo")
+    others: dict[str, object] = {"method": "kto", "target_modules": ("q_proj",)}
+    for field in fields(Recipe):
+        changed = others.get(field.name) or getattr(recipe, field.name) * 3
+        assert replace(recipe, **{field.name: changed}).digest != recipe.digest, field.name
+    assert Recipe("dpo").digest == recipe.digest
+
+
+def test_job_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
+    JOB.write(tmp_path / "job.json")
+    again = TrainingJob.read(tmp_path / "job.json")
+    assert again == JOB
+    assert again.recipe.digest == JOB.recipe.digest
+
+
+def test_unknown_recipe_key_is_refused_by_name(tmp_path: Path) -> None:
+    JOB.write(tmp_path / "job.json")
+    raw = json.loads((tmp_path / "job.json").read_text())
+    raw["recipe"]["learning_rat"] = 1
+    (tmp_path / "job.json").write_text(json.dumps(raw))
+    with pytest.raises(ConfigurationError, match=r"job\.json: unknown recipe keys \['learning_rat'\]"):
+        TrainingJob.read(tmp_path / "job.json")
