@@ -25,7 +25,7 @@ from judges.rubric import Rubric
 from judges.shipped import DEVELOPMENT, HELD_OUT, part_of
 from policies.cares import LABELS
 from policies.digests import digest_of, seed_from
-from policies.engines.adapters import ADAPTER_FILES, adapter_digest
+from policies.engines.adapters import ADAPTER_FILES, adapter_digest, settle_config
 from policies.engines.models import load_base, model_digest, pick_device
 from policies.errors import NotEnoughData, TrainingError
 from policies.statistics.agreement import codes_of, confusion_matrix, macro_f1
@@ -165,8 +165,8 @@ def _fit(
             since_best += 1
             if since_best > recipe.patience:
                 break
-    if best is None:
-        raise TrainingError("no epoch of judge training ended")
+    if best is None or not all(bool(value.isfinite().all()) for value in best[1].values()):
+        raise TrainingError("the judge's weights are not numbers; lower learning_rate")
     set_peft_model_state_dict(model, best[1])
     return model, history
 
@@ -284,9 +284,7 @@ def _save(model: Any, card: dict[str, Any], output_dir: Path) -> None:
     try:
         model.save_pretrained(staging)
         _as_bf16(staging / "adapter_model.safetensors")
-        config = json.loads((staging / "adapter_config.json").read_text())
-        config["base_model_name_or_path"] = f"sha256:{card['base_digest']}"
-        (staging / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True))
+        settle_config(staging, base_digest=card["base_digest"])
         for path in staging.iterdir():
             if path.name not in ADAPTER_FILES:
                 path.unlink()

@@ -37,6 +37,7 @@ from policies.records import Candidate, Context, Judged, Policy
 from policies.splits import Splits, assert_no_leak
 from policies.training.recipe import Recipe, TrainingJob
 from policies.validation.config import GateConfig
+from policies.validation.decide import Decision
 from policies.validation.evidence import Answers, Evidence, IncidentOutcome
 
 STAGES = ("prepare", "sample", "judge", "prefer", "train", "validate", "decide")
@@ -246,8 +247,8 @@ class CycleRunner:
             base_digest=self._incumbent.base_digest,
             parent_adapter=str(self._incumbent.adapter_path) if self._incumbent.adapter_path else None,
             parent_digest=self._incumbent.digest,
-            # Written again: an answer that was unscored when preferences were made may have a label by now, and
-            # the card must name what was trained on.
+            # Written again: an answer that was unscored when preferences were made may have a label by now,
+            # and the card must name what was trained on.
             preferences_path=str(self._write_preferences(preferences)),
             preferences_digest=preferences.digest,
             output_dir=str(self._folder / name),
@@ -387,7 +388,7 @@ class CycleRunner:
                 role=one.role,
                 split="selection",
                 judge_digest=evidence.judge.digest,
-                body={"name": one.name, **decision.scorecards[one.key].to_json()},
+                body={"name": one.name, **_card(decision, one)},
                 at=self._now(),
             )
         self._store.results.save_decision(
@@ -403,3 +404,8 @@ class CycleRunner:
             self._cycle.id, CycleState.RUNNING, state, "decide", self._now(), message=decision.sentence
         )
         return {"outcome": decision.outcome, "winner": decision.winner_key}
+
+
+def _card(decision: Decision, one: Answers) -> dict[str, Any]:
+    """The decision keys its scorecards by role, candidates by their key."""
+    return decision.scorecards[one.key if one.role == "candidate" else one.role].to_json()

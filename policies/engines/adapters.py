@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from policies.digests import digest_of_folder
 from policies.errors import EngineError
 
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
+
+
+def settle_config(folder: Path, *, base_digest: str) -> None:
+    """Make the configuration that PEFT wrote the same for the same training.
+
+    It names the base by a local path, and lists the trained modules in the order of a set, which changes from
+    process to process; both would change the adapter's address.
+    """
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text())
+    config["base_model_name_or_path"] = f"sha256:{base_digest}"
+    if isinstance(config.get("target_modules"), list):
+        config["target_modules"].sort()
+    path.write_text(json.dumps(config, indent=1, sort_keys=True))
 
 
 def adapter_digest(folder: Path) -> str:

@@ -164,8 +164,8 @@ def load_base(folder: Path, *, dtype: str, device: str) -> tuple[Any, Any]:
 def with_adapter(model: Any, folder: Path) -> Any:
     """`model` with the LoRA adapter of `folder` on top, for answering; the adapter is in the base's type.
 
-    ValueError or RuntimeError where it does not fit or is damaged. It is not merged: a small change added to a
-    bf16 weight rounds back to the weight, and is gone.
+    ValueError or RuntimeError where it does not fit or is damaged. It is not merged: a small change added to
+    a bf16 weight rounds back to the weight, and is gone.
     """
     from peft import PeftModel
     from safetensors import SafetensorError

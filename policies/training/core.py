@@ -17,7 +17,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import TrainerCallback, set_seed
 
-from policies.engines.adapters import ADAPTER_FILES, adapter_digest
+from policies.engines.adapters import ADAPTER_FILES, adapter_digest, settle_config
 from policies.engines.models import load_base, pick_device
 from policies.errors import TrainingError
 from policies.training.recipe import Recipe, TrainingJob
@@ -58,7 +58,7 @@ def score_completions_only() -> None:
     """Let TRL project only the completions' positions through the vocabulary on a CPU too.
 
     Off GPUs it scores every position, prompts and padding included, to spare compilers that dislike new
-    shapes; an eager CPU has none, and the vocabulary is half of a small model's step. The losses are the same.
+    shapes; an eager CPU has none, and the vocabulary is half of a small model's step. Losses are the same.
     """
     from trl.trainer import utils
 
@@ -107,6 +107,7 @@ def common_arguments(recipe: Recipe, *, scratch: Path, seed: int) -> dict[str, A
         "max_length": recipe.max_length,
         "beta": recipe.beta,
         "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # on, a loss that is not a number is told as 0
         "save_strategy": "no",
         "report_to": [],
         "seed": seed,
@@ -141,7 +142,7 @@ def run(job: TrainingJob, build: Callable[..., Any], report: Report = print_repo
         trainer.train()
         seconds = time.monotonic() - began
         losses = [point["loss"] for point in progress.curve]
-        if not losses or not all(map(math.isfinite, losses)):
+        if not losses or not all(map(math.isfinite, losses)) or not _is_finite(trainer.model):
             raise TrainingError(f"{job.recipe.method}: the loss is not a number; lower learning_rate")
         trainer.model.save_pretrained(staging, selected_adapters=["default"])
         _tidy(staging, job)
@@ -164,12 +165,14 @@ def _in_fp32(model: Any) -> None:
             parameter.data = parameter.data.float()
 
 
+def _is_finite(model: Any) -> bool:
+    """The last step's loss is told before its weights are changed, so they are looked at, too."""
+    return all(bool(value.isfinite().all()) for value in model.parameters() if value.requires_grad)
+
+
 def _tidy(folder: Path, job: TrainingJob) -> None:
-    """Leave the two adapter files, the base named by its digest: a local path would change the address."""
-    config_path = folder / "adapter_config.json"
-    config = json.loads(config_path.read_text())
-    config["base_model_name_or_path"] = f"sha256:{job.base_digest}"
-    config_path.write_text(json.dumps(config, indent=1, sort_keys=True))
+    """Leave the two adapter files and nothing else."""
+    settle_config(folder, base_digest=job.base_digest)
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""Fine-tuning a judge, on a tiny random model: it learns, keeps its best epoch, and leaves a whole adapter."""
+"""Fine-tuning a judge on a tiny random model: it learns, keeps its best epoch, leaves a whole adapter."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def test_more_adapters_than_are_kept_still_answer_as_themselves(
 
 def test_adapter_that_does_not_fit_is_refused(tiny_model: Path, tiny_adapter: Path, tmp_path: Path) -> None:
     made = engine(tiny_model)
-    with pytest.raises(EngineError, match="holds no adapter_model.safetensors"):
+    with pytest.raises(EngineError, match="holds no adapter_model"):
         made.load_adapter("empty", tmp_path)
     shutil.copytree(tiny_adapter, tmp_path / "broken")
     (tmp_path / "broken" / "adapter_model.safetensors").write_bytes(b"not safetensors at all")

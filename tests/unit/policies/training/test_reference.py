@@ -33,6 +33,8 @@ def trainer_of(job: TrainingJob, folder: Path) -> Any:
 
 
 def reference(trainer: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    if "ref_chosen_logps" in batch:  # computed once, before training
+        return torch.cat([batch["ref_chosen_logps"], batch["ref_rejected_logps"]])
     found = trainer.compute_ref_log_probs(trainer.model, batch)
     return torch.cat(found) if trainer.__class__.__name__ == "DPOTrainer" else found[0]
 
@@ -45,13 +47,13 @@ def own(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return (chances * batch["completion_mask"][:, 1:]).sum(-1)
 
 
-@pytest.mark.parametrize("method", ["dpo", "kto"])
+@pytest.mark.parametrize(("method", "epochs"), [("dpo", 1), ("dpo", 2), ("kto", 1), ("kto", 2)])
 @pytest.mark.parametrize("continued", [False, True], ids=["first", "continued"])
 def test_reference_is_the_deployed_policy(
-    tiny_model: Path, tiny_adapter: Path, tmp_path: Path, method: str, continued: bool
+    tiny_model: Path, tiny_adapter: Path, tmp_path: Path, method: str, epochs: int, continued: bool
 ) -> None:
     parent = tiny_adapter if continued else None
-    trainer = trainer_of(job(tmp_path, tiny_model, method, parent=parent), tmp_path)
+    trainer = trainer_of(job(tmp_path, tiny_model, method, parent=parent, epochs=epochs), tmp_path)
     batch = next(iter(trainer.get_train_dataloader()))
     base, _ = load_base(tiny_model, dtype="float32", device="cpu")
     of_base = own(base, batch)
@@ -67,6 +69,26 @@ def test_reference_is_the_deployed_policy(
     assert (own(trainer.model.eval(), batch) - deployed).abs().max() > 0.1, (
         "training must have moved the policy"
     )
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_scoring_completions_only_changes_neither_loss_nor_gradient(
+    tiny_model: Path, tiny_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    from trl.trainer import utils
+
+    found = []
+    for everything in (True, False):
+        monkeypatch.setattr(utils, "_use_triton", lambda _device, all_positions=everything: not all_positions)
+        trainer = trainer_of(job(tmp_path, tiny_model, method, parent=tiny_adapter), tmp_path)
+        loss = trainer.compute_loss(trainer.model, next(iter(trainer.get_train_dataloader())))
+        loss.backward()
+        gradients = [value.grad for value in trainer.model.parameters() if value.grad is not None]
+        found.append((loss.detach(), torch.cat([gradient.flatten() for gradient in gradients])))
+    (loss, gradient), (other_loss, other_gradient) = found
+    torch.testing.assert_close(loss, other_loss, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(gradient, other_gradient, atol=1e-4, rtol=1e-3)
+    assert gradient.abs().max() > 0
 
 
 def test_only_the_adapter_is_trained_and_in_fp32(

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from policies.engines.adapters import ADAPTER_FILES, adapter_digest
 from policies.engines.models import model_digest
 from policies.engines.transformers_engine import TransformersEngine
+from policies.errors import TrainingError
 from policies.records import Ask, Policy, Prompt, Sampling
 from policies.training.recipe import TrainingJob
 from tests.unit.policies.training.jobs import ROWS, job
@@ -127,28 +128,35 @@ def test_candidate_answers_otherwise_than_its_parent(tiny_model: Path, dpo: Ende
     assert len(set(answers)) == 3
 
 
-def test_same_job_trains_the_same_adapter(dpo: Ended, tmp_path: Path) -> None:
-    again = run(replace(dpo.job, output_dir=str(tmp_path / "again")), tmp_path / "job.json")
-    assert again.card["adapter_digest"] == dpo.card["adapter_digest"]
+def test_another_process_trains_the_same_adapter_from_the_same_job(dpo: Ended, tmp_path: Path) -> None:
+    from policies.training.core import run as train
+    from policies.training.dpo import build
+
+    again = train(replace(dpo.job, output_dir=str(tmp_path / "again")), build, report=lambda _event: None)
+    assert again["adapter_digest"] == dpo.card["adapter_digest"]
 
 
-def test_loss_that_is_no_number_fails_with_its_reason_and_leaves_nothing(
+def test_weights_that_are_no_numbers_fail_with_the_reason_and_leave_nothing(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    broken = run(
-        job(tmp_path, tiny_model, "dpo", learning_rate=1e30, max_grad_norm=1e30), tmp_path / "job.json"
-    )
-    assert broken.code == 5
-    assert broken.events[-1]["event"] == "failed"
-    assert "lower learning_rate" in broken.events[-1]["error"]
-    assert not broken.output.exists()
-    assert {path.name for path in tmp_path.iterdir()} == {"job.json", "dpo.jsonl"}
+    from policies.training.core import run as train
+    from policies.training.dpo import build
+
+    reckless = job(tmp_path, tiny_model, "dpo", learning_rate=1e30, max_grad_norm=1e30)
+    with pytest.raises(TrainingError, match="not a number; lower learning_rate"):
+        train(reckless, build, report=lambda _event: None)
+    assert {path.name for path in tmp_path.iterdir()} == {"dpo.jsonl"}
 
 
-def test_job_with_an_unknown_key_fails_with_its_reason(tiny_model: Path, tmp_path: Path) -> None:
+def test_job_with_an_unknown_key_fails_with_its_reason(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from policies.training.__main__ import main
 
     job(tmp_path, tiny_model, "dpo").write(tmp_path / "job.json")
     text = (tmp_path / "job.json").read_text().replace('"beta"', '"betta"')
     (tmp_path / "job.json").write_text(text)
     assert main([str(tmp_path / "job.json")]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert told["event"] == "failed"
+    assert "unknown recipe keys ['betta']" in told["error"]
