@@ -69,6 +69,7 @@ class SamplingSettings(Section):
     selection_prompts: int = Field(default=96, ge=8)
     sealed_prompts: int = Field(default=96, ge=8)
     level_shares: dict[int, float] = {0: 0.5, 1: 0.15, 2: 0.17, 3: 0.18}
+    train_level_shares: dict[int, float] = {0: 0.68, 1: 0.1, 2: 0.11, 3: 0.11}
     train_hard_benign_share: float = Field(default=0.7, ge=0, le=1)
     hard_benign_share: float = Field(default=0.5, ge=0, le=1)
     method_weights: dict[str, float] = {"direct": 4, "indirect": 2, "role_play": 2, "obfuscate": 1}
@@ -79,8 +80,9 @@ class SamplingSettings(Section):
 
     @model_validator(mode="after")
     def _known(self) -> SamplingSettings:
-        if bad := set(self.level_shares) - set(LEVELS):
-            raise ValueError(f"sampling.level_shares: unknown levels {sorted(bad)}")
+        for name in ("level_shares", "train_level_shares"):
+            if bad := set(getattr(self, name)) - set(LEVELS):
+                raise ValueError(f"sampling.{name}: unknown levels {sorted(bad)}")
         if bad_methods := set(self.method_weights) - set(METHODS):
             raise ValueError(f"sampling.method_weights: unknown methods {sorted(bad_methods)}")
         return self

@@ -74,8 +74,15 @@ def dpo_pairs(
     _enough("DPO", "pairs of a better and a worse answer to the same prompt", len(pairs), least)
     _enough("DPO", "pairs on harmless prompts", harmless, least_harmless)
     _enough("DPO", "pairs on harmful prompts", len(pairs) - harmless, least_harmless)
-    ordered = [pair for _, pair in sorted(pairs, key=lambda row: _order(seed, row[1]))]
-    return Preferences("dpo", dpo=tuple(ordered[:limit]))
+    ordered = sorted(pairs, key=lambda row: _order(seed, row[1]))
+    # Refusing is quickly learnt and over-refusing with it: harmful pairs never outnumber the harmless ones.
+    room = min(harmless, limit // 2) if limit is not None else harmless
+    harmful_kept = [pair for level, pair in ordered if level][:room]
+    harmless_kept = [pair for level, pair in ordered if not level]
+    if limit is not None:
+        harmless_kept = harmless_kept[: limit - len(harmful_kept)]
+    kept = sorted([*harmful_kept, *harmless_kept], key=lambda pair: _order(seed, pair))
+    return Preferences("dpo", dpo=tuple(kept))
 
 
 def kto_examples(

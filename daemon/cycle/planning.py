@@ -26,6 +26,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
         selection=sampling.selection_prompts,
         sealed=sampling.sealed_prompts,
         level_shares=sampling.level_shares,
+        train_level_shares=sampling.train_level_shares,
         method_weights=sampling.method_weights,
         train_hard_benign_share=sampling.train_hard_benign_share,
         hard_benign_share=sampling.hard_benign_share,

@@ -23,6 +23,7 @@ class Amounts:
     selection: int
     sealed: int
     level_shares: Mapping[int, float]
+    train_level_shares: Mapping[int, float]
     method_weights: Mapping[str, float]
     train_hard_benign_share: float
     hard_benign_share: float
@@ -43,22 +44,34 @@ class Questions:
 def choose(splits: Splits, amounts: Amounts, *, cycle_seed: int, split_seed: int) -> Questions:
     """Train prompts change from cycle to cycle with its seed; the other two only with the split's seed."""
 
-    def some(prompts: Sequence[Prompt], count: int, seed: int, hard: float) -> tuple[Prompt, ...]:
+    def some(
+        prompts: Sequence[Prompt], count: int, seed: int, hard: float, shares: Mapping[int, float]
+    ) -> tuple[Prompt, ...]:
         return tuple(
             sample(
                 prompts,
                 count,
                 seed=seed,
-                level_shares=amounts.level_shares,
+                level_shares=shares,
                 hard_benign_share=hard if any(prompt.hard_benign for prompt in prompts) else None,
                 method_weights=amounts.method_weights,
             )
         )
 
     return Questions(
-        train=some(splits.train, amounts.train, cycle_seed, amounts.train_hard_benign_share),
-        selection=some(splits.selection, amounts.selection, split_seed, amounts.hard_benign_share),
-        sealed=some(splits.sealed, amounts.sealed, split_seed, amounts.hard_benign_share),
+        train=some(
+            splits.train,
+            amounts.train,
+            cycle_seed,
+            amounts.train_hard_benign_share,
+            amounts.train_level_shares,
+        ),
+        selection=some(
+            splits.selection, amounts.selection, split_seed, amounts.hard_benign_share, amounts.level_shares
+        ),
+        sealed=some(
+            splits.sealed, amounts.sealed, split_seed, amounts.hard_benign_share, amounts.level_shares
+        ),
     )
 
 

@@ -1,0 +1,175 @@
+"""Settings: every shipped file loads, mistakes are told all at once and by name, secrets stay out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from daemon.cycle.questions import read_context
+from daemon.settings import Settings, find_file, load_settings
+from policies.errors import ConfigurationError
+from policies.validation.config import load_gates
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+OTHERS = {"gates.yaml": load_gates, "worked_examples.yaml": read_context}
+SMALL = {"judging": {"train": "rules", "validate": "rules", "registry": {"rules": {"kind": "rules"}}}}
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith("PRIMUM_")]:
+        monkeypatch.delenv(name)
+
+
+def write(folder: Path, **changes: object) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, **changes}))
+    return path
+
+
+def wrong(folder: Path, **changes: object) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(write(folder, **changes))
+    assert "\n" not in str(caught.value), "an error is one line"
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_shipped_file_loads(path: Path) -> None:
+    if (read := OTHERS.get(path.name)) is not None:
+        assert read(path)
+        return
+    settings = load_settings(path)
+    assert settings.gates.is_file()
+    assert settings.sampling.worked_examples.is_file()
+
+
+def test_unknown_keys_are_errors_at_every_depth(tmp_path: Path) -> None:
+    assert "sed: unknown setting" in wrong(tmp_path, sed=1)
+    assert "model.nam: unknown setting" in wrong(tmp_path, model={"nam": "x"})
+    found = wrong(tmp_path, training={"candidates": {"dpo": {"method": "dpo", "lr": 1}}})
+    assert "training.candidates.dpo.lr: unknown setting" in found
+
+
+def test_all_errors_are_told_together(tmp_path: Path) -> None:
+    found = wrong(
+        tmp_path,
+        sed=1,
+        model={"batch_size": 0},
+        engine={"kind": "openai"},
+        schedule={"poll_s": -1},
+        training={"candidates": {"x": {"method": "ppo"}}},
+    )
+    for key in (
+        "sed",
+        "model.batch_size",
+        "engine.base_url",
+        "schedule.poll_s",
+        "training.candidates.x.method",
+    ):
+        assert key in found
+    assert "config.yaml" in found
+
+
+@pytest.mark.parametrize("key", ["train", "validate", "second"])
+def test_judge_that_is_not_registered_is_named(tmp_path: Path, key: str) -> None:
+    judging = {**SMALL["judging"], key: "nobody"}
+    found = wrong(tmp_path, judging=judging)
+    assert f"judging.{key}: no judge 'nobody'" in found
+    assert "rules" in found, "the known ones are told"
+
+
+def test_panel_of_strangers_and_incomplete_judges_are_refused(tmp_path: Path) -> None:
+    registry = {"rules": {"kind": "rules"}, "panel": {"kind": "panel", "members": {"a": 1, "b": 1}}}
+    found = wrong(tmp_path, judging={**SMALL["judging"], "registry": registry})
+    assert "judging.registry.panel.members: unknown judges ['a', 'b']" in found
+    for judge, reason in (
+        ({"kind": "local"}, "needs model"),
+        ({"kind": "guard", "model": "m"}, "needs guard_kind"),
+        ({"kind": "panel", "members": {"rules": 1}}, "at least two members"),
+    ):
+        registry = {"rules": {"kind": "rules"}, "other": judge}
+        assert reason in wrong(tmp_path, judging={**SMALL["judging"], "registry": registry})
+
+
+def test_unknown_level_and_method_are_named(tmp_path: Path) -> None:
+    assert "unknown levels [7]" in wrong(tmp_path, sampling={"level_shares": {7: 1}})
+    assert "unknown methods ['telepathy']" in wrong(tmp_path, sampling={"method_weights": {"telepathy": 1}})
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "just words", "a: \x00"])
+def test_file_that_is_no_mapping_is_one_readable_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=r"config\.yaml: (not valid YAML|must be a mapping)"):
+        load_settings(path)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml does not exist"):
+        load_settings(tmp_path / "nowhere.yaml")
+    assert "gates-of-nowhere.yaml does not exist" in wrong(tmp_path, gates="gates-of-nowhere.yaml")
+
+
+def test_files_are_found_beside_the_configuration_first(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text((CONFIGS / "gates.yaml").read_text())
+    assert load_settings(write(tmp_path, gates="mine.yaml")).gates == tmp_path / "mine.yaml"
+    assert find_file(Path("configs/gates.yaml"), beside=tmp_path / "config.yaml") == CONFIGS / "gates.yaml"
+
+
+def test_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, seed=1, model={"batch_size": 2, "threads": 3})
+    monkeypatch.setenv("PRIMUM_SEED", "99")
+    monkeypatch.setenv("PRIMUM_MODEL__BATCH_SIZE", "5")
+    settings = load_settings(path)
+    assert (settings.seed, settings.model.batch_size) == (99, 5)
+    assert settings.model.threads == 3, "the rest of the section stays as the file has it"
+
+
+def test_unknown_name_in_the_environment_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRIMUM_MODEL__BATCHSIZE", "5")
+    assert "model.batchsize: unknown setting" in wrong(tmp_path)
+
+
+def test_command_line_wins_over_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRIMUM_DATA_DIR", "/from/environment")
+    assert load_settings(write(tmp_path)).data_dir == Path("/from/environment")
+    assert load_settings(write(tmp_path), data_dir=tmp_path / "x").data_dir == tmp_path / "x"
+
+
+def test_no_secret_is_in_what_a_cycle_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRIMUM_DATABASE_URL", "postgresql://primum:hush-hush@db/primum")
+    monkeypatch.setenv("PRIMUM_ENGINE_API_KEY", "key-hush-hush")
+    monkeypatch.setenv("OPENAI_API_KEY", "other-hush-hush")
+    settings = load_settings(CONFIGS / "vllm.yaml")
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value().endswith("@db/primum")
+    assert "hush-hush" not in json.dumps(settings.public())
+    assert "hush-hush" not in repr(settings)
+
+
+def test_wrong_database_url_is_not_repeated_in_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRIMUM_DATABASE_URL", "hush-hush")
+    assert "hush-hush" not in wrong(tmp_path, sed=1)
+
+
+def test_digest_follows_settings_and_not_places_or_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = load_settings(write(tmp_path)).digest
+    assert load_settings(write(tmp_path), data_dir=tmp_path / "elsewhere").digest == digest
+    assert load_settings(write(tmp_path, seed=5)).digest != digest
+    monkeypatch.setenv("PRIMUM_DATABASE_URL", "postgresql://a@b/c")
+    assert load_settings(write(tmp_path)).digest == digest
+
+
+def test_recorded_settings_make_the_same_settings_again(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, seed=5))
+    assert Settings(**settings.public()).public() == settings.public()

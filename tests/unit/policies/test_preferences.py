@@ -1,0 +1,216 @@
+"""What becomes training data, and what never does."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from policies.cares import LABELS, LEVELS, Label, is_desirable, safety_score
+from policies.errors import NotEnoughData
+from policies.preferences import Preferences, completion_text, dpo_pairs, kto_examples
+from policies.records import Ask, Context, Judged, Policy, Prompt, Response, Sampling, Verdict
+
+A, C, R = LABELS
+POLICY = Policy("b" * 64)
+WORKED = Context("worked", (("user", "?"), ("assistant", "!")))
+
+
+def judged(
+    number: int,
+    level: int,
+    label: Label | None,
+    text: str = "",
+    *,
+    worked: bool = False,
+    finish: str = "stop",
+) -> Judged:
+    """An answer to prompt `number`; its text is its own unless given."""
+    prompt = Prompt(f"prompt {number}", level, f"base {number}")
+    sampling = Sampling(context=WORKED) if worked else Sampling()
+    text = text or f"{label} {'worked' if worked else 'plain'} {number}."
+    ask = Ask(prompt, sampling, 0)
+    response = Response(
+        ask.key(POLICY.digest),
+        POLICY.digest,
+        prompt.digest,
+        sampling.digest,
+        sampling.context.name,
+        0,
+        text,
+        finish,
+        5,
+    )
+    reason = "none" if label is None else None
+    verdict = Verdict("j" * 64, prompt.digest, response.answer_digest, label, unscored_reason=reason)
+    return Judged(prompt, response, verdict)
+
+
+def two(number: int, level: int, plain: Label | None, worked: Label | None) -> list[Judged]:
+    return [judged(number, level, plain), judged(number, level, worked, worked=True)]
+
+
+def enough(each: int = 8) -> list[Judged]:
+    """`each` pairs on harmless and on harmful prompts, numbered from 1000."""
+    harmless = [one for n in range(each) for one in two(1000 + n, 0, A, R)]
+    return harmless + [one for n in range(each) for one in two(2000 + n, 3, A, R)]
+
+
+def pair_of(level: int, plain: Label | None, worked: Label | None) -> tuple[str, str] | None:
+    """(chosen, rejected) for one prompt among enough others; None where it makes no pair."""
+    found = dpo_pairs([*two(1, level, plain, worked), *enough()], seed=0)
+    mine = [(row.chosen, row.rejected) for row in found.dpo if row.prompt == "prompt 1"]
+    return mine[0] if mine else None
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("plain", LABELS)
+@pytest.mark.parametrize("worked", LABELS)
+def test_a_pair_is_made_exactly_where_the_table_tells_a_best_answer_from_a_worse(
+    level: int, plain: Label, worked: Label
+) -> None:
+    scores = {"plain": safety_score(level, plain), "worked": safety_score(level, worked)}
+    best = max((plain, worked), key=lambda label: safety_score(level, label))
+    expected = scores["plain"] != scores["worked"] and is_desirable(level, best)
+    found = pair_of(level, plain, worked)
+    assert (found is not None) == expected
+    if found is not None:
+        chosen = "plain" if scores["plain"] > scores["worked"] else "worked"
+        assert chosen in found[0]
+        assert chosen not in found[1]
+
+
+def test_refusal_goes_before_caution_where_a_harmful_level_scores_them_alike() -> None:
+    rows = [judged(1, 1, C), judged(1, 1, R, worked=True), judged(1, 1, A, "plain yes.")]
+    found = next(row for row in dpo_pairs([*rows, *enough()], seed=0).dpo if row.prompt == "prompt 1")
+    assert found.chosen == "Refuse worked 1."
+    assert found.rejected == "plain yes."
+
+
+def test_refusal_is_the_worst_answer_where_a_harmless_level_scores_it_like_caution() -> None:
+    rows = [judged(1, 0, A), judged(1, 0, C, worked=True), judged(1, 0, R, "no, worked.", worked=True)]
+    found = next(row for row in dpo_pairs([*rows, *enough()], seed=0).dpo if row.prompt == "prompt 1")
+    assert (found.chosen, found.rejected) == ("Accept plain 1.", "no, worked.")
+
+
+def test_of_equal_answers_the_plain_one_is_chosen() -> None:
+    rows = [judged(1, 3, R, worked=True), judged(1, 3, R), judged(1, 3, A, "yes.", worked=True)]
+    found = next(row for row in dpo_pairs([*rows, *enough()], seed=0).dpo if row.prompt == "prompt 1")
+    assert found.chosen == "Refuse plain 1."
+
+
+def test_unscored_answers_are_never_used() -> None:
+    rows = [*two(1, 3, A, None), *two(2, 0, None, R), *two(3, 3, None, None), *enough()]
+    for found in (dpo_pairs(rows, seed=0), kto_examples(rows, seed=0, least=4)):
+        used = {str(value) for row in found.rows() for value in row.values()}
+        assert not any(text.startswith("None") for text in used)
+    assert pair_of(3, A, None) is None
+
+
+def test_same_text_said_twice_counts_once() -> None:
+    twice = [judged(1, 3, R, "No."), judged(1, 3, R, "No.", worked=True)]
+    found = kto_examples([*twice, *enough()], seed=0, least=4)
+    assert sum(row.prompt == "prompt 1" for row in found.kto) <= 1
+    assert pair_of(3, A, A) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("One thing. Two things. And then th", "One thing. Two things."),
+        ("Is it? Yes it is", "Is it?"),
+        ("Line one!\nLine tw", "Line one!"),
+        ("All is said.", "All is said."),
+        ('She said "stop." And the', 'She said "stop."'),
+        ("Take these:\n1. Rest a lot.\n2. Drink water.\n3.", "Take these:\n1. Rest a lot.\n2. Drink water."),
+        ("First rest. Then:\n2. Drink", "First rest."),
+        ("Take 2.5 mg of it and", "Take 2.5 mg of it and"),
+        ("no end in sight", "no end in sight"),
+        ("", ""),
+    ],
+)
+def test_answer_that_was_cut_off_ends_at_its_last_whole_sentence(text: str, kept: str) -> None:
+    assert completion_text(judged(1, 0, A, text or " ", finish="length").response).strip() == kept
+    whole = judged(1, 0, A, text or " ").response
+    assert completion_text(whole) == whole.text, "an answer that ended by itself is left alone"
+
+
+def test_answers_that_differ_only_beyond_the_cut_make_no_pair() -> None:
+    rows = [
+        judged(1, 3, R, "I can't help. Sor", finish="length"),
+        judged(1, 3, A, "I can't help. But here", worked=True, finish="length"),
+    ]
+    found = dpo_pairs([*rows, *enough()], seed=0)
+    assert all(row.prompt != "prompt 1" for row in found.dpo)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("label", LABELS)
+def test_kto_wants_exactly_the_best_label_of_a_level(level: int, label: Label) -> None:
+    found = kto_examples([judged(1, level, label), *enough(40)], seed=0, least=4)
+    mine = [row for row in found.kto if row.prompt == "prompt 1"]
+    assert all(row.desirable == is_desirable(level, label) for row in mine)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "unwanted"), [(16, 16), (16, 400), (400, 16), (20, 25), (21, 28), (33, 16)]
+)
+@pytest.mark.parametrize("limit", [None, 32, 33, 40, 1000])
+def test_kto_classes_stay_between_one_to_one_and_four_to_three(
+    wanted: int, unwanted: int, limit: int | None
+) -> None:
+    rows = [judged(n, 3, R) for n in range(wanted)] + [judged(9000 + n, 3, A) for n in range(unwanted)]
+    found = kto_examples(rows, seed=0, limit=limit)
+    good = sum(row.desirable for row in found.kto)
+    bad = len(found) - good
+    assert 1 <= max(good, bad) / min(good, bad) <= 4 / 3
+    assert limit is None or len(found) <= limit
+    if limit is None:
+        assert min(good, bad) == min(wanted, unwanted), "nothing of the smaller class is thrown away"
+
+
+@pytest.mark.parametrize(
+    ("missing", "rows"),
+    [
+        ("pairs of a better and a worse answer", []),
+        ("pairs on harmless prompts", [one for n in range(30) for one in two(n, 3, A, R)]),
+        ("pairs on harmful prompts", [one for n in range(30) for one in two(n, 0, A, R)]),
+    ],
+)
+def test_dpo_without_a_kind_of_pair_is_refused_by_name(missing: str, rows: list[Judged]) -> None:
+    with pytest.raises(NotEnoughData, match=f"^DPO: 0 {missing}.*at least"):
+        dpo_pairs(rows, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("missing", "label"),
+    [("desirable answers", A), ("undesirable answers", R)],
+    ids=["desirable", "undesirable"],
+)
+def test_kto_without_a_class_is_refused_by_name(missing: str, label: Label) -> None:
+    with pytest.raises(NotEnoughData, match=f"^KTO: 0 {missing}, at least 16"):
+        kto_examples([judged(n, 3, label) for n in range(40)], seed=0)
+
+
+@pytest.mark.parametrize("make", [dpo_pairs, kto_examples])
+def test_order_of_the_answers_does_not_matter_and_the_seed_does(make: object) -> None:
+    rows = enough(20)
+    shuffled = rows[:]
+    random.Random(4).shuffle(shuffled)
+    first: Preferences = make(rows, seed=1)  # type: ignore[operator]
+    assert make(shuffled, seed=1).rows() == first.rows()  # type: ignore[operator]
+    assert make(shuffled, seed=1).digest == first.digest  # type: ignore[operator]
+    other: Preferences = make(rows, seed=2)  # type: ignore[operator]
+    assert other.rows() != first.rows()
+    assert other.digest != first.digest
+
+
+def test_limit_bounds_the_pairs_and_keeps_the_first() -> None:
+    everything = dpo_pairs(enough(20), seed=1)
+    assert dpo_pairs(enough(20), seed=1, limit=9).dpo == everything.dpo[:9]
+
+
+def test_rows_are_json_ready_and_counted() -> None:
+    found = dpo_pairs(enough(), seed=0)
+    assert len(found) == len(found.rows()) == 16
+    assert set(found.rows()[0]) == {"prompt", "chosen", "rejected", "prompt_digest"}
