@@ -73,15 +73,12 @@ class Asking:
         }
         done = len(answered) - len(items)
         self._tell(f"judging {purpose}", done, len(answered))
-        spent = Ledger()
         for batch in _batches(asked.judge(list(items.values())), _SAVE_EVERY):
             self._store.answers.save_verdicts(batch, self._cycle_id, self._now())
             known |= {verdict.key: verdict for verdict in batch}
-            spent += Ledger.of(batch)
+            self._charge(asked.digest, Ledger.of(batch))  # at once: money is spent, whatever comes after
             done += len(batch)
             self._tell(f"judging {purpose}", done, len(answered))
-        if items:
-            self._charge(asked.digest, spent)
         return [
             Judged(ask.prompt, response, known[key])
             for key, (ask, response) in zip(keys, answered, strict=True)

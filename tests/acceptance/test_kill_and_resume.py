@@ -20,7 +20,12 @@ pytestmark = pytest.mark.slow
 def small_config(folder: Path) -> Path:
     """The embedded configuration with amounts that a cycle ends within two minutes."""
     body = yaml.safe_load((ROOT / "configs" / "embedded.yaml").read_text())
-    body["sampling"] |= {"train_prompts": 48, "selection_prompts": 16, "sealed_prompts": 16, "max_new_tokens": 24}
+    body["sampling"] |= {
+        "train_prompts": 48,
+        "selection_prompts": 16,
+        "sealed_prompts": 16,
+        "max_new_tokens": 24,
+    }
     body["training"] |= {"least": 2, "max_pairs": 16, "max_examples": 16}
     body["training"]["candidates"] = {
         "dpo": {"method": "dpo", "batch_size": 4},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 
 import pytest
 
@@ -63,7 +64,7 @@ def test_no_night_is_skipped_or_done_twice_when_clocks_change() -> None:
     while moment < datetime(2026, 11, 30, tzinfo=UTC):
         moment = next_after(trigger, moment) or moment
         fired.append(moment)
-    assert {later - earlier for earlier, later in zip(fired, fired[1:], strict=False)} == {timedelta(days=1)}
+    assert {later - earlier for earlier, later in pairwise(fired)} == {timedelta(days=1)}
 
 
 def test_next_is_strictly_later() -> None:

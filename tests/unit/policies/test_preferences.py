@@ -51,8 +51,8 @@ def two(number: int, level: int, plain: Label | None, worked: Label | None) -> l
 
 
 def enough(each: int = 8) -> list[Judged]:
-    """`each` pairs on harmless and on harmful prompts, numbered from 1000."""
-    harmless = [one for n in range(each) for one in two(1000 + n, 0, A, R)]
+    """`each` pairs on harmful prompts, numbered from 2000, and twice as many on harmless ones from 1000."""
+    harmless = [one for n in range(2 * each) for one in two(1000 + n, 0, A, R)]
     return harmless + [one for n in range(each) for one in two(2000 + n, 3, A, R)]
 
 
@@ -205,12 +205,19 @@ def test_order_of_the_answers_does_not_matter_and_the_seed_does(make: object) ->
     assert other.digest != first.digest
 
 
-def test_limit_bounds_the_pairs_and_keeps_the_first() -> None:
-    everything = dpo_pairs(enough(20), seed=1)
-    assert dpo_pairs(enough(20), seed=1, limit=9).dpo == everything.dpo[:9]
+@pytest.mark.parametrize("limit", [None, 8, 9, 20, 1000])
+@pytest.mark.parametrize(("harmless", "harmful"), [(20, 5), (20, 20), (5, 40)])
+def test_harmful_pairs_never_outnumber_harmless_ones(harmless: int, harmful: int, limit: int | None) -> None:
+    rows = [one for n in range(harmless) for one in two(n, 0, A, R)]
+    rows += [one for n in range(harmful) for one in two(100 + n, 3, A, R)]
+    found = dpo_pairs(rows, seed=1, limit=limit)
+    refusing = sum("Refuse" in row.chosen for row in found.dpo)
+    assert refusing <= len(found) - refusing
+    assert limit is None or len(found) <= limit
+    assert refusing == min(harmful, harmless, harmful if limit is None else limit // 2)
 
 
 def test_rows_are_json_ready_and_counted() -> None:
     found = dpo_pairs(enough(), seed=0)
-    assert len(found) == len(found.rows()) == 16
+    assert len(found) == len(found.rows()) == 24
     assert set(found.rows()[0]) == {"prompt", "chosen", "rejected", "prompt_digest"}
