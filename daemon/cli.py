@@ -59,18 +59,15 @@ def main() -> None:
     )
     try:
         sys.exit(primum.main(standalone_mode=False))
-    except click.exceptions.Abort:
-        click.echo("primum: interrupted", err=True)
+    except (click.exceptions.Abort, KeyboardInterrupt):  # click makes an Abort of Ctrl-C within a command
+        click.echo("primum: interrupted; what was stored stays, run the command again to go on", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (PrimumError, KeyboardInterrupt) as error:
+    except PrimumError as error:
         if debug:
             traceback.print_exc()
-        if isinstance(error, KeyboardInterrupt):
-            click.echo("primum: interrupted; what was stored stays, run the command again to go on", err=True)
-            sys.exit(130)
         click.echo(f"primum: {' '.join(str(error).split())}", err=True)
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - the edge: nothing may reach a person as a bare traceback

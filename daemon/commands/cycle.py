@@ -167,11 +167,11 @@ def _row_json(row: CycleRow) -> dict[str, Any]:
 def show_cycle(place: Place, row: CycleRow, options: str) -> None:
     """A cycle for a person's eyes."""
     console = Console()
-    console.print(
-        f"\n[bold]Cycle {row.id}[/bold]  {row.state.value}" + (f"  {row.message}" if row.message else "")
-    )
-    table = Table("policy", "SS", "ERR", "over-caution", "Accept/Caution/Refuse on harmful", box=None)
     decision = place.store.results.decision(row.id)
+    # A decided cycle's message is the first sentence of its explanation below.
+    message = f"  {row.message}" if row.message and decision is None else ""
+    console.print(f"\nCycle {row.id}  {row.state.value}{message}", markup=False)
+    table = Table("policy", "SS", "ERR", "over-caution", "on harmful: A/C/R", box=None)
     if decision is not None:
         body = decision.body
         for key, card in body["scorecards"].items():

@@ -93,7 +93,8 @@ def calibrate(
         save_report(place.store, report)
         folder = pictures or place.paths.data_dir / "judges" / short(report.judge_digest)
         folder.mkdir(parents=True, exist_ok=True)
-        reliability_diagram(report, folder / "reliability.png")
+        if report.confidence is not None:  # judges without probabilities have nothing to be reliable about
+            reliability_diagram(report, folder / "reliability.png")
         confusion_picture(report, folder / "confusion.png")
         if as_json:
             click.echo(json.dumps(report.to_json(), indent=1))

@@ -43,7 +43,7 @@ class Asking:
         if self._cycle_id is not None:
             self._store.answers.add_asks(self._cycle_id, purpose, keys)
         known = self._store.answers.responses_for(keys)
-        missing = [ask for ask, key in zip(asks, keys, strict=True) if key not in known]
+        missing = list({key: ask for ask, key in zip(asks, keys, strict=True) if key not in known}.values())
         done = len(asks) - len(missing)
         self._tell(f"asking {purpose}", done, len(asks))
         if missing:

@@ -69,6 +69,13 @@ def test_every_answer_that_was_given_before_an_interruption_is_kept_and_not_aske
     assert set(together.values()) == {1}, "nothing was asked twice"
 
 
+def test_an_ask_that_comes_twice_is_asked_once(asking: Asking) -> None:
+    engine = ScriptedEngine()
+    answered = asking.answer(lambda: engine, BASE, [*ASKS[:3], ASKS[0]], purpose="train")
+    assert engine.asked.total() == 3
+    assert answered[3] == answered[0]
+
+
 def test_asks_are_written_down_before_they_are_answered(
     asking: Asking, store: Store, cycle: CycleRow
 ) -> None:
