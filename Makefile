@@ -30,8 +30,7 @@ lint: install
 test-slow: install  ## whole cycles: kills at three stages, a second cycle; about half an hour
 	$(BIN)/python -m pytest -m slow --timeout 3600
 
-bench: install  ## our way and the other way in one go
-	$(BIN)/python benchmarks/judging.py
+bench: install  ## 100,000 verdicts scored, tested and drawn
 	$(BIN)/python benchmarks/scoring.py
 
 judge: install  ## make the shipped judge again from its labels; about 25 minutes on two cores
