@@ -46,7 +46,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
-@click.version_option(package_name="primum", message="%(prog)s %(version)s")
+@click.version_option(package_name="primum", prog_name="primum", message="%(prog)s %(version)s")
 def primum() -> None:
     """Keeps a deployed healthcare LLM safe: question, judge, train, validate; a person releases."""
 
@@ -58,7 +58,7 @@ def main() -> None:
         level=logging.INFO if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
     try:
-        sys.exit(primum.main(standalone_mode=False))
+        sys.exit(primum.main(prog_name="primum", standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):  # click makes an Abort of Ctrl-C within a command
         click.echo("primum: interrupted; what was stored stays, run the command again to go on", err=True)
         sys.exit(130)
