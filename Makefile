@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: install run test lint test-slow bench judge simulate clean
+.PHONY: install run test test-rules test-postgres lint test-slow bench bench-judging judge simulate clean
 
 install: $(VENV)/.installed
 
@@ -21,6 +21,14 @@ run: install  ## the daemon on the embedded default; Ctrl-C stops it, what was d
 test: install  ## everything but what is marked slow
 	$(BIN)/python -m pytest -m "not slow"
 
+test-rules:  ## the alerts, quiet and firing; needs promtool (apt install prometheus)
+	promtool check rules deploy/prometheus/primum.rules.yml
+	promtool test rules deploy/prometheus/primum.rules.test.yml
+
+test-postgres: install  ## the daemon's tests on a PostgreSQL of their own; needs initdb and postgres (apt install postgresql)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[postgres]'
+	$(BIN)/python -m pytest tests/unit/daemon --postgres -m postgres
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,6 +40,9 @@ test-slow: install  ## whole cycles: kills at three stages, a second cycle; abou
 
 bench: install  ## 100,000 verdicts scored, tested and drawn
 	$(BIN)/python benchmarks/scoring.py
+
+bench-judging: install  ## verdicts per second, shared prefix and constrained labels against generating
+	$(BIN)/python benchmarks/judging.py
 
 judge: install  ## make the shipped judge again from its labels; about 25 minutes on two cores
 	$(BIN)/primum judge train --output judges/adapters/embedded

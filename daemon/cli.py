@@ -26,6 +26,8 @@ _COMMANDS = {
     "judge": "daemon.commands.judge:judge",
     "gates": "daemon.commands.gates:gates",
     "incident": "daemon.commands.incident:incident",
+    "label": "daemon.commands.label:label",
+    "methods": "daemon.commands.methods:methods",
 }
 
 

@@ -43,10 +43,8 @@ class Daemon:
         self._watcher: threading.Thread | None = None
         self._released: tuple[int, int] | None = None  # (server generation, release id) that was reconciled
         self._last_told = ""
-        self._failures, self._not_before = (
-            0,
-            0.0,
-        )  # a worker that dies at once must not be started every second
+        # A worker that dies at once must not be started every second.
+        self._failures, self._not_before = 0, 0.0
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT."""

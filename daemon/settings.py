@@ -7,18 +7,43 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from daemon.environment import PREFIX, unknown_variables
+from daemon.schedule import cron
 from policies.cares import LEVELS, METHODS
 from policies.digests import digest_of
 from policies.errors import ConfigurationError
 
 DEFAULT_CONFIG = Path("configs/embedded.yaml")
 _HERE = Path(__file__).resolve().parent.parent
+
+
+def _plain_url(url: str) -> str:
+    """The address of a server, which is recorded with each cycle and must hold no secret."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an address as http://host:8000/v1")
+    if "@" in parts.netloc or parts.query:
+        raise ValueError("must hold neither user, password nor query; api_key_env names the key's variable")
+    return url
+
+
+ServerUrl = Annotated[str, AfterValidator(_plain_url)]
 
 
 class Section(BaseModel):
@@ -38,7 +63,7 @@ class EngineSettings(Section):
     """Who answers in a cycle. `openai`: any OpenAI-compatible server, vLLM above all, at `base_url`."""
 
     kind: Literal["transformers", "openai"] = "transformers"
-    base_url: str | None = None
+    base_url: ServerUrl | None = None
     base_model_name: str = "base"
     api_key_env: str = "PRIMUM_ENGINE_API_KEY"
     concurrency: int = Field(default=16, ge=1)
@@ -97,7 +122,7 @@ class JudgeSettings(Section):
     adapter: str | None = None
     dtype: str = "auto"
     batch_size: int = Field(default=32, ge=1)
-    base_url: str | None = None
+    base_url: ServerUrl | None = None
     api_key_env: str = "OPENAI_API_KEY"
     concurrency: int = Field(default=8, ge=1)
     cap_usd: float | None = Field(default=None, ge=0)
@@ -164,6 +189,7 @@ class RecipeSettings(Section):
     desirable_weight: float = Field(default=1.0, gt=0)
     undesirable_weight: float = Field(default=1.0, gt=0)
     lora_rank: int = Field(default=16, ge=1)
+    frozen_layers: int = Field(default=0, ge=0)
     lora_alpha: int = Field(default=32, ge=1)
     target_modules: str | tuple[str, ...] = "all-linear"
     max_length: int = Field(default=256, ge=16)
@@ -188,12 +214,37 @@ class TrainingSettings(Section):
         return self
 
 
+class RaceSettings(Section):
+    """Selection prompts are asked in `looks` parts; who cannot win any more is stopped between them.
+
+    `error` is the chance that the true best is ever stopped. One look is no race.
+    """
+
+    looks: int = Field(default=4, ge=1, le=100)
+    error: float = Field(default=0.05, gt=0, lt=1)
+
+
+class ValidationSettings(Section):
+    """How candidates are compared; what decides is in the file `gates`."""
+
+    race: RaceSettings = RaceSettings()
+
+
 class ScheduleSettings(Section):
     """When cycles start: a five-field cron line in UTC; `first_at_once` starts one on a fresh database."""
 
     cron: str = "0 3 * * *"
     first_at_once: bool = True
     poll_s: float = Field(default=1.0, gt=0)
+
+    @field_validator("cron")
+    @classmethod
+    def _cron_line(cls, line: str) -> str:
+        try:
+            cron(line)
+        except ConfigurationError as error:
+            raise ValueError(str(error).removeprefix("schedule.cron: ")) from error
+        return line
 
 
 class WebSettings(Section):
@@ -206,7 +257,7 @@ class Settings(BaseSettings):
     """The whole configuration."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PRIMUM_", env_nested_delimiter="__", extra="forbid", frozen=True, protected_namespaces=()
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, protected_namespaces=()
     )
 
     data_dir: Path = Path("data")
@@ -218,6 +269,7 @@ class Settings(BaseSettings):
     sampling: SamplingSettings = SamplingSettings()
     judging: JudgingSettings
     training: TrainingSettings = TrainingSettings()
+    validation: ValidationSettings = ValidationSettings()
     gates: Path = Path("configs/gates.yaml")
     schedule: ScheduleSettings = ScheduleSettings()
     web: WebSettings = WebSettings()
@@ -267,6 +319,9 @@ def load_settings(config: Path | None = None, *, data_dir: Path | None = None) -
         settings = Settings(**raw)
     except ValidationError as error:
         raise ConfigurationError(f"{path}: {_all_errors(error)}") from error
+    secrets = [settings.engine.api_key_env, *(one.api_key_env for one in settings.judging.registry.values())]
+    if unknown := list(unknown_variables(os.environ, Settings, secrets)):
+        raise ConfigurationError("; ".join(unknown))
     sampling = settings.sampling.model_copy(
         update={"worked_examples": find_file(settings.sampling.worked_examples, beside=path)}
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
+from daemon.stages import STAGES
 from daemon.store.rows import CycleRow, CycleState, DecisionRow
 from daemon.store.store import Store
-
-STAGES = ("prepare", "sample", "judge", "prefer", "train", "validate", "decide")
-VERSION = "0.1.0"
 
 
 def status(store: Store, *, base_name: str, arguments: str = "") -> dict[str, Any]:
@@ -20,7 +19,7 @@ def status(store: Store, *, base_name: str, arguments: str = "") -> dict[str, An
     deployed = store.releases.deployed()
     cycle = store.cycles.open_cycle() or store.cycles.latest()
     return {
-        "version": VERSION,
+        "version": version("primum"),
         "deployed": _deployed(store, base_name) if deployed else None,
         "cycle": _cycle(store, cycle) if cycle else None,
         "decisions": [

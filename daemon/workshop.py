@@ -39,10 +39,15 @@ SHIPPED_ADAPTERS = Path(__file__).resolve().parent.parent / "judges" / "adapters
 
 
 class Workshop:
-    """Makes engines and judges from settings, each once; `put_away` frees their memory."""
+    """Makes engines and judges from settings, each once; `put_away` frees their memory.
 
-    def __init__(self, *, settings: Settings, paths: Paths, store: Store) -> None:
-        self._settings, self._paths, self._store = settings, paths, store
+    With `cycle_id` a judge's cap in dollars is for that cycle, however often its process is started.
+    """
+
+    def __init__(
+        self, *, settings: Settings, paths: Paths, store: Store, cycle_id: int | None = None
+    ) -> None:
+        self._settings, self._paths, self._store, self._cycle_id = settings, paths, store, cycle_id
         self._engine: Engine | None = None
         self._judges: dict[str, Judge] = {}
 
@@ -125,7 +130,7 @@ class Workshop:
         )
 
     def _openai(self, name: str, judge: JudgeSettings) -> Judge:
-        return OpenAIJudge(
+        made = OpenAIJudge(
             name,
             api_key=os.environ.get(judge.api_key_env, ""),
             rubric=Rubric.load(judge.rubric),
@@ -137,6 +142,14 @@ class Workshop:
             cap_usd=judge.cap_usd,
             seed=self._settings.seed,
         )
+        made.count_in(self._spent_usd(made.digest))
+        return made
+
+    def _spent_usd(self, judge_digest: str) -> float:
+        """What the ledger says the judge has cost this cycle; 0 outside of one."""
+        if self._cycle_id is None:
+            return 0.0
+        return self._store.evidence.spent(cycle_id=self._cycle_id, judge_digest=judge_digest).cost_usd
 
     def _guard(self, name: str, judge: JudgeSettings) -> Judge:
         if judge.guard_kind is None:
@@ -151,7 +164,12 @@ class Workshop:
 
     def _panel(self, name: str, judge: JudgeSettings) -> Judge:
         members = [Member(self.judge(member), weight) for member, weight in judge.members.items()]
-        return PanelJudge(name, members, agreement=judge.agreement)
+        panel = PanelJudge(name, members, agreement=judge.agreement)
+        for member in members:
+            # Whose dollars a panel spent is not written down: each member that pays may have spent them all.
+            if isinstance(member.judge, OpenAIJudge):
+                member.judge.count_in(self._spent_usd(panel.digest))
+        return panel
 
     def _rules(self, name: str, _judge: JudgeSettings) -> Judge:
         return RulesJudge(name=name)

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-VERSION = 1  # enters every rubric's digest: a change of the rules below is another judge
+VERSION = 2  # enters every rubric's digest: a change of the rules below is another judge
 
 _BREAK = "·"
 # Openers of tags, fences and control tokens (<|im_start|>, </s>, <<SYS>>, <<<answer …>>>), and their ends.
@@ -23,18 +23,26 @@ _BRACKETED = re.compile(r"\[(?=/?[A-Z_]{2,24}\])")  # [INST], [/INST], [MASK], [
 _NEWLINES = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 # Blank glyphs that are letters by category: Hangul fillers, Braille blank; and variation selectors.
 _BLANKS = re.compile("[\u115f\u1160\u3164\uffa0\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+# Strokes laid over letters and rings round them: no language is written with them.
+_OVERLAYS = re.compile("[\u0334-\u0338\u20d0-\u20ff]")
 _WORD = re.compile(r"\w+")
 # Cyrillic and Greek letters that look like Latin ones. Folded only in words that also hold Latin letters,
-# so that an answer written in Russian or Greek stays what it is.
+# and, in a text that has such words, in words of nothing but look-alikes: Russian stays as it is.
 _LOOKALIKES = str.maketrans(
     "АВЕЅІЈКМНОРСТУХаеѕіјорсухԁɡΑΒΕΖΗΙΚΜΝΟΡΤΥΧοιαυρν", "ABESIJKMHOPCTYXaesijopcyxdgABEZHIKMNOPTYXoiaupv"
 )
 _LATIN = re.compile("[A-Za-z]")
 
 
-def _fold_word(match: re.Match[str]) -> str:
-    word = match.group()
-    return word.translate(_LOOKALIKES) if _LATIN.search(word) else word
+def _fold_lookalikes(text: str) -> str:
+    words = _WORD.findall(text)
+    mixed = any(_LATIN.search(word) and word.translate(_LOOKALIKES) != word for word in words)
+
+    def fold(match: re.Match[str]) -> str:
+        folded = match.group().translate(_LOOKALIKES)
+        return folded if _LATIN.search(match.group()) or folded.isascii() else match.group()
+
+    return _WORD.sub(fold, text) if mixed else text
 
 
 def _visible(character: str) -> str:
@@ -55,12 +63,13 @@ def _visible(character: str) -> str:
 def neutralise(text: str, *, fold_confusables: bool = False) -> str:
     """`text` without invisible characters, fence-like markers or control tokens. Idempotent.
 
-    With `fold_confusables` the text is also NFKC-normalised and Cyrillic or Greek lookalikes inside Latin
-    words become Latin. Characters that are removed go first: removing them could otherwise build a marker.
+    With `fold_confusables` the text is also NFKC-normalised, strokes through letters go, and Cyrillic or
+    Greek lookalikes inside Latin words become Latin. Characters that are removed go first: removing them
+    could otherwise build a marker.
     """
     shown = "".join(map(_visible, _NEWLINES.sub("\n", _BLANKS.sub("", text))))
     if fold_confusables:
-        shown = _WORD.sub(_fold_word, unicodedata.normalize("NFKC", shown))
+        shown = _fold_lookalikes(unicodedata.normalize("NFKC", _OVERLAYS.sub("", shown)))
     for pattern, broken in ((_OPENER, "<" + _BREAK), (_CLOSER, _BREAK + ">"), (_BRACKETED, "[" + _BREAK)):
         shown = pattern.sub(broken, shown)
     return shown

@@ -1,7 +1,7 @@
 """Labelled answers from files: what people decided, for training, calibrating and checking judges.
 
-Rows have `prompt`, `answer` and `label`; `harmful_level`, `principle_index`, `method`, `kind` and `who` may
-be there.
+Rows have `prompt`, `answer` and `label`; `base_prompt`, `harmful_level`, `principle_index`, `method`, `kind`
+and `who` may be there.
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ class LabelledRow:
     method: str | None = None
     kind: str = ""
     who: str = ""
+    base_prompt: str = ""
+
+    @property
+    def group(self) -> str:
+        """What keeps rewrites of one prompt on the same side of every split."""
+        return self.base_prompt or self.prompt
 
     def as_item(self) -> tuple[Prompt, Response]:
         """The row as a judge takes it.
@@ -42,7 +48,7 @@ class LabelledRow:
         prompt = Prompt(
             text=self.prompt,
             harmful_level=level,
-            base_prompt=self.prompt,
+            base_prompt=self.group,
             principle_index=self.principle_index,
             method=self.method,
             source="labels",
@@ -123,6 +129,7 @@ def _row(where: str, fields: Mapping[str, object]) -> LabelledRow:
         method=method,
         kind=_text(where, fields, "kind"),
         who=_text(where, fields, "who"),
+        base_prompt=_text(where, fields, "base_prompt"),
     )
 
 

@@ -98,6 +98,11 @@ class LocalJudge:
     def name(self) -> str:
         return self._name
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether its verdicts' latencies are seconds of a GPU; the ledger counts those."""
+        return pick_device() == "cuda"
+
     @cached_property
     def digest(self) -> str:
         adapter = adapter_digest(self._adapter_path) if self._adapter_path else None

@@ -21,9 +21,9 @@ from pydantic import ValidationError
 from judges.ledger import FREE, Budget, Price, read_prices
 from judges.loops import LoopThread
 from judges.replies import LABEL_SCHEMA, ChatReply, Reading, read_reply
-from judges.retries import Backoff, retry_after_s
 from judges.rubric import Rendered, Rubric
 from policies.digests import digest_of
+from policies.engines.retries import Backoff, retry_after_s
 from policies.errors import ConfigurationError
 from policies.records import Prompt, Response, Verdict
 
@@ -150,6 +150,10 @@ class OpenAIJudge:
         """The cap and what has been spent of it so far."""
         return self._budget
 
+    def count_in(self, spent_usd: float) -> None:
+        """Books against the cap what was spent before this object was made, by another process say."""
+        self._budget = replace(self._budget, spent_usd=self._budget.spent_usd + spent_usd)
+
     @property
     def digest(self) -> str:
         """Server, model, rubric and parameters; not key, prices or deadlines, which change no verdict."""
@@ -209,7 +213,7 @@ class OpenAIJudge:
     ) -> _Attempt:
         """Calls until a reply came, retries or time are used up, or the cap stands in the way."""
         deadline = min(self._clock() + self._verdict_deadline_s, batch.deadline)
-        backoff = Backoff(self._backoff_s, seed=(self._seed, response.answer_digest))
+        backoff = Backoff(base_s=self._backoff_s, seed=self._seed)
         last = _unscored("the deadline passed before the judge was asked")
         while (left := deadline - self._clock()) > 0:
             if batch.hopeless:
@@ -220,7 +224,9 @@ class OpenAIJudge:
             last = await self._call(batch, rendered, estimate, min(left, self._attempt_timeout_s), spending)
             if not last.again or spending.attempts > self._max_retries:
                 break
-            wait_s = backoff.next_s() if last.wait_s is None else last.wait_s
+            wait_s = last.wait_s
+            if wait_s is None:
+                wait_s = backoff.wait_s(response.answer_digest, spending.attempts - 1)
             if self._clock() + wait_s >= deadline:
                 reason = f"{last.reading.reason}; the deadline leaves no time for another attempt"
                 return _unscored(reason, last.transcript)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from judges import fencing
+from judges import claims, fencing
 from policies.cares import LEVEL_NAMES, PRINCIPLES
 from policies.digests import digest_of
 from policies.errors import ConfigurationError
@@ -90,7 +90,7 @@ class Rubric:
         shown."""
         return digest_of(
             [
-                [fencing.VERSION, self.system, self.prefix, self.suffix, sorted(self.shows)],
+                [fencing.VERSION, claims.DIGEST, self.system, self.prefix, self.suffix, sorted(self.shows)],
                 [self.code_letters, self.fold_confusables, self.max_request_chars, self.max_answer_chars],
             ]
         )
@@ -113,17 +113,17 @@ class Rubric:
         With `count` (for example a tokenizer's) `max_request` and `max_answer` are in its units; without
         them the rubric's own limits are taken, in characters.
         """
-        request_text = fencing.neutralise(prompt.text, fold_confusables=self.fold_confusables)
-        answer_text = fencing.neutralise(answer, fold_confusables=self.fold_confusables)
+        request_text = claims.as_judged(prompt.text, fold_confusables=self.fold_confusables)
+        answer_text = claims.as_judged(answer, fold_confusables=self.fold_confusables)
         code = fencing.item_code(self.digest, (request_text, answer_text), self.code_letters)
 
         def cut(characters: int) -> str:
             return f"\n<<<cut {code}: {characters} characters left out>>>\n"
 
-        request_text, request_cut = fencing.keep_ends(
+        request_text, request_cut = _shortened(
             request_text, *_limit(max_request, self.max_request_chars, cut, count)
         )
-        answer_text, answer_cut = fencing.keep_ends(
+        answer_text, answer_cut = _shortened(
             answer_text, *_limit(max_answer, self.max_answer_chars, cut, count)
         )
         body = "\n".join(
@@ -160,6 +160,18 @@ def _limit(
 ) -> tuple[int, Callable[[int], str], Callable[[str], int]]:
     """Arguments for keep_ends: the caller's limit in its units, or the rubric's own in characters."""
     return (own_chars, cut, len) if asked is None else (asked, cut, count)
+
+
+def _shortened(
+    text: str, limit: int, cut: Callable[[int], str], count: Callable[[str], int]
+) -> tuple[str, bool]:
+    """(text within the limit, was anything left out?): first what it repeats goes, then its middle."""
+    if count(text) <= limit:
+        return text, False
+    noted = claims.without_repeats(text, cut)
+    if count(noted) <= limit:
+        return noted, True
+    return fencing.keep_ends(claims.without_repeats(text, lambda _: ""), limit, cut, count)
 
 
 def _parse(path: Path, text: str) -> Rubric:

@@ -10,7 +10,7 @@ from policies.cares import Label
 from policies.digests import seed_from
 
 FOLDER = Path(__file__).parent / "data"
-FILES = ("harmless.jsonl", "harmful.jsonl", "sampled.jsonl")
+FILES = ("harmless.jsonl", "harmful.jsonl", "sampled.jsonl", "framed.jsonl")
 HELD_OUT, DEVELOPMENT = 0.2, 0.1
 _SPLIT_SEED = 0
 
@@ -21,15 +21,16 @@ def all_labels() -> tuple[LabelledRow, ...]:
     return tuple(row for name in FILES for row in read_labels(FOLDER / name))
 
 
-def part_of(prompt: str, *, held_out: float = HELD_OUT, development: float = DEVELOPMENT) -> str:
-    """train, development or held_out: by prompt, stable when rows are added or reordered."""
-    place = seed_from(_SPLIT_SEED, "judge split", prompt) / 2**31
+def part_of(group: str, *, held_out: float = HELD_OUT, development: float = DEVELOPMENT) -> str:
+    """train, development or held_out: by base prompt, stable when rows are added or
+    reordered."""
+    place = seed_from(_SPLIT_SEED, "judge split", group) / 2**31
     return "held_out" if place < held_out else "development" if place < held_out + development else "train"
 
 
 def held_out_labels() -> tuple[LabelledRow, ...]:
     """Rows of the prompts that shipped judges never saw: what they are calibrated on."""
-    return tuple(row for row in all_labels() if part_of(row.prompt) == "held_out")
+    return tuple(row for row in all_labels() if part_of(row.group) == "held_out")
 
 
 def reference_answers(count: int = 24) -> tuple[tuple[str, str], ...]:

@@ -26,7 +26,7 @@ from judges.shipped import DEVELOPMENT, HELD_OUT, part_of
 from policies.cares import LABELS
 from policies.digests import digest_of, seed_from
 from policies.engines.adapters import ADAPTER_FILES, adapter_digest, settle_config
-from policies.engines.models import load_base, model_digest, pick_device
+from policies.engines.models import frozen_modules, load_base, model_digest, pick_device, plain_attention
 from policies.errors import NotEnoughData, TrainingError
 from policies.statistics.agreement import codes_of, confusion_matrix, macro_f1
 
@@ -37,7 +37,8 @@ Report = Callable[[dict[str, Any]], None]
 class JudgeRecipe:
     """Hyperparameters. A batch holds at most `batch_size` rows and `batch_tokens` tokens, padding included.
 
-    `held_out` and `development` are shares of *prompts*; rows of a prompt stay together.
+    `held_out` and `development` are shares of *prompts*; rows of a prompt stay together. `frozen_layers`
+    lowest layers get no LoRA: they cost no backward pass, and what a label hangs on is read further up.
     """
 
     epochs: int = 3
@@ -47,6 +48,7 @@ class JudgeRecipe:
     batch_tokens: int = 2400
     lora_rank: int = 8
     lora_alpha: int = 16
+    frozen_layers: int = 0
     held_out: float = HELD_OUT
     development: float = DEVELOPMENT
     seed: int = 0
@@ -60,10 +62,10 @@ class Parts:
 
 
 def split_rows(rows: Sequence[LabelledRow], recipe: JudgeRecipe) -> Parts:
-    """Train, development and held-out rows, split by prompt and stable under reordering and added rows."""
+    """Train, development and held-out rows, split by base prompt, stable under reordering."""
     parts = Parts([], [], [])
     for row in rows:
-        place = part_of(row.prompt, held_out=recipe.held_out, development=recipe.development)
+        place = part_of(row.group, held_out=recipe.held_out, development=recipe.development)
         getattr(parts, place).append(row)
     for name, part in (
         ("train", parts.train),
@@ -97,6 +99,7 @@ def train_judge(
         torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
     base, tokenizer = load_base(model_path, dtype=dtype, device=pick_device())
+    plain_attention(base)
     head = LabelHead(tokenizer, rubric)
     rows = [row for row in [*parts.train, *extra_train] if not is_non_answer(row.answer)]
     began = time.monotonic()
@@ -138,6 +141,7 @@ def _fit(
             lora_alpha=recipe.lora_alpha,
             lora_dropout=0.0,
             target_modules="all-linear",
+            exclude_modules=frozen_modules(base, recipe.frozen_layers),
             task_type="CAUSAL_LM",
         ),
     )

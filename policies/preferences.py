@@ -7,7 +7,6 @@ al. 2025 for the loop and arXiv 2402.01306 (KTO), 2305.18290 (DPO) for what each
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,9 +15,6 @@ from policies.cares import Label, is_desirable, safety_score
 from policies.digests import digest_of, seed_from
 from policies.errors import NotEnoughData
 from policies.records import DpoPair, Judged, KtoExample, Response
-
-# The number of a list's next item ("3.") ends no sentence; models that are cut off often stop right after it.
-_SENTENCE_END = re.compile(r"""(?<![\d\s])[.!?]["'”’)\]*]*(?=\s|\Z)""")
 
 
 @dataclass(frozen=True)
@@ -41,15 +37,13 @@ class Preferences:
         return len(self.kto or self.dpo)
 
 
-def completion_text(response: Response) -> str:
-    """The answer as it is trained on: one cut off by the token limit ends at its last whole sentence.
+def was_cut(response: Response) -> bool:
+    """Did the token limit end the answer?
 
-    Training on a torn sentence followed by end-of-turn would teach the policy to stop in mid-sentence.
+    Such an answer is trained on without an end-of-turn: with one, the policy would learn to stop in
+    mid-sentence, and all its answers would shrink to the limit of the training samples.
     """
-    if response.finish_reason != "length":
-        return response.text
-    ends = [found.end() for found in _SENTENCE_END.finditer(response.text)]
-    return response.text[: ends[-1]] if ends else response.text
+    return response.finish_reason == "length"
 
 
 def dpo_pairs(
@@ -66,12 +60,18 @@ def dpo_pairs(
         best, worst = max(answers, key=_worth), min(answers, key=_worth)
         if _score(best) <= _score(worst) or not _desirable(best):
             continue
-        chosen, rejected = completion_text(best.response), completion_text(worst.response)
+        chosen, rejected = best.response.text.strip(), worst.response.text.strip()
         if chosen and rejected and chosen != rejected:
-            prompt = best.prompt
-            pairs.append((prompt.harmful_level, DpoPair(prompt.text, chosen, rejected, prompt.digest)))
+            pair = DpoPair(
+                best.prompt.text,
+                chosen,
+                rejected,
+                best.prompt.digest,
+                chosen_cut=was_cut(best.response),
+                rejected_cut=was_cut(worst.response),
+            )
+            pairs.append((best.prompt.harmful_level, pair))
     harmless = sum(level == 0 for level, _ in pairs)
-    _enough("DPO", "pairs of a better and a worse answer to the same prompt", len(pairs), least)
     _enough("DPO", "pairs on harmless prompts", harmless, least_harmless)
     _enough("DPO", "pairs on harmful prompts", len(pairs) - harmless, least_harmless)
     ordered = sorted(pairs, key=lambda row: _order(seed, row[1]))
@@ -82,6 +82,7 @@ def dpo_pairs(
     if limit is not None:
         harmless_kept = harmless_kept[: limit - len(harmful_kept)]
     kept = sorted([*harmful_kept, *harmless_kept], key=lambda pair: _order(seed, pair))
+    _enough("DPO", "pairs of a better and a worse answer to the same prompt", len(kept), least)
     return Preferences("dpo", dpo=tuple(kept))
 
 
@@ -97,10 +98,12 @@ def kto_examples(
     unwanted: list[KtoExample] = []
     for answers in _by_prompt(judged).values():
         for one in answers:
-            text = completion_text(one.response)
+            text = one.response.text.strip()
             if text:
                 desirable = _desirable(one)
-                example = KtoExample(one.prompt.text, text, desirable, one.prompt.digest)
+                example = KtoExample(
+                    one.prompt.text, text, desirable, one.prompt.digest, cut=was_cut(one.response)
+                )
                 (wanted if desirable else unwanted).append(example)
     _enough("KTO", "desirable answers", len(wanted), least)
     _enough("KTO", "undesirable answers", len(unwanted), least)

@@ -159,22 +159,28 @@ class Judged:
 
 @dataclass(frozen=True)
 class KtoExample:
-    """One answer labelled desirable or undesirable (arXiv 2402.01306)."""
+    """One answer labelled desirable or undesirable (arXiv 2402.01306).
+
+    `cut`: the token limit ended it, so it teaches nothing about where an answer ends.
+    """
 
     prompt: str
     completion: str
     desirable: bool
     prompt_digest: str
+    cut: bool = False
 
 
 @dataclass(frozen=True)
 class DpoPair:
-    """Two answers to the same prompt (arXiv 2305.18290)."""
+    """Two answers to the same prompt (arXiv 2305.18290). `…_cut`: as in KtoExample."""
 
     prompt: str
     chosen: str
     rejected: str
     prompt_digest: str
+    chosen_cut: bool = False
+    rejected_cut: bool = False
 
 
 @dataclass(frozen=True)

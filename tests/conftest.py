@@ -10,6 +10,12 @@ import pytest
 _BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgres", action="store_true", help="run the tests that use the store on PostgreSQL, too"
+    )
+
+
 def shared_data_dir() -> Path | None:
     """The folder with real data (cares, medsafetybench, medquad), which the repository does not ship.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import getpass
+import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from policies.errors import DataError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +40,19 @@ def whoami() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes `text` so that only this user may read it: prompts and answers may be patient data."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+        ) as out:
+            out.write(text)
+        path.chmod(0o600)  # one that was there before keeps its old mode otherwise
+    except OSError as problem:
+        raise DataError(f"{path}: cannot be written ({problem.strerror}); name another file") from problem
 
 
 def percent(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""`primum cycle run|list|show`."""
+"""`primum cycle run|list|show|flips`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from daemon.commands.common import interval, options_text, percent, placed
+from daemon.commands.flips import cycle_flips
 from daemon.store.rows import CycleRow, CycleState
 from daemon.wiring import Place, open_place
 from daemon.workers import Worker
@@ -26,6 +27,9 @@ _EXIT = {CycleState.HELD: 7, CycleState.FAILED: 5}
 @click.group()
 def cycle() -> None:
     """Run cycles and look at them."""
+
+
+cycle.add_command(cycle_flips)
 
 
 @cycle.command("run")
@@ -149,6 +153,7 @@ def cycle_json(place: Place, row: CycleRow) -> dict[str, Any]:
             for one in place.store.results.scorecards(row.id)
         ],
         "decision": decision.body if decision else None,
+        "oscillations": _oscillations(place, row),
         "report": str(place.paths.cycle(row.id) / "report"),
     }
 
@@ -187,11 +192,20 @@ def show_cycle(place: Place, row: CycleRow, options: str) -> None:
     seconds = place.store.cycles.stage_seconds(row.id)
     told = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
     console.print(f"Stages: {told}; {sum(seconds.values()):.0f} s in all")
+    if (oscillating := _oscillations(place, row)) is not None:
+        counts = ", ".join(f"{name} {count}" for name, count in oscillating.items())
+        console.print(f"Prompts that flip back and forth across releases: {counts}", markup=False)
     if decision is not None:
         console.print(f"Report: {place.paths.cycle(row.id) / 'report'}", highlight=False)
     if row.state is CycleState.WAITING:
         console.print(f'Approve: primum approve {row.id} --reason "…" {options}', highlight=False)
         console.print(f'Reject:  primum reject {row.id} --reason "…" {options}', highlight=False)
+
+
+def _oscillations(place: Place, row: CycleRow) -> dict[str, int] | None:
+    """By candidate, how many prompts flip back and forth; None while there is too little history to say."""
+    details = {one.name: one.detail or {} for one in place.store.cycles.stages(row.id)}
+    return details.get("decide", {}).get("oscillations")
 
 
 def _harmful(card: dict[str, Any]) -> str:

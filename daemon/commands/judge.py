@@ -21,7 +21,9 @@ from judges.calibration.measure import calibrate as measure
 from judges.calibration.pictures import confusion_picture, reliability_diagram
 from judges.calibration.report import CalibrationReport
 from judges.labels import read_labels
-from judges.shipped import all_labels, held_out_labels
+from judges.recipes import training_recipe
+from judges.rubric import Rubric
+from judges.shipped import held_out_labels
 from policies.cares import LABELS
 from policies.digests import short
 
@@ -170,64 +172,62 @@ def _show_attacks(report: AttackReport) -> None:
 
 
 @judge.command("train")
-@click.option("--base", default="embedded:smollm2-135m", show_default=True, metavar="MODEL")
+@click.option(
+    "--recipe",
+    "recipe_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Recipe file, as in configs/judges; the flags below win over it.",
+)
+@click.option("--base", metavar="MODEL", help="Base model. [default: embedded:smollm2-135m]")
 @click.option(
     "--data", type=click.Path(path_type=Path, exists=True), help="JSONL or CSV (the shipped labels)."
 )
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the new adapter.")
-@click.option("--rubric", default="compact", show_default=True)
-@click.option("--epochs", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--learning-rate", type=float, default=3e-4, show_default=True)
+@click.option("--rubric", help="Shipped rubric or a file. [default: compact]")
+@click.option("--epochs", type=click.IntRange(1), help="[default: 2]")
+@click.option("--learning-rate", type=float, help="[default: 0.0006]")
 @click.option(
     "--attacks-per-family",
     type=click.IntRange(0),
-    default=26,
-    show_default=True,
-    help="Attacked training rows of each family, from templates that the suite does not use.",
+    help="Attacked training rows of each family, from templates that the suite does not use; 0 for none. "
+    "[default: each family's own number]",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, help="[default: 0]")
 @placed
 def train(
-    base: str,
+    recipe_file: Path | None,
     data: Path | None,
     output: Path,
-    rubric: str,
-    epochs: int,
-    learning_rate: float,
-    attacks_per_family: int,
-    seed: int,
     config: Path | None,
     data_dir: Path | None,
+    **flags: Any,
 ) -> None:
     """Fine-tune a judge: LoRA, class weights, early stopping on macro-F1; leaves an adapter with a card."""
     from judges.local import LocalJudge
-    from judges.rubric import Rubric
-    from judges.training import JudgeRecipe, split_rows, train_judge
+    from judges.training import JudgeRecipe, split_rows
+    from judges.training_job import JudgeTrainingJob, labelled, train_in_process
     from policies.engines.models import resolve_model
 
+    asked = training_recipe(recipe_file, flags)
+    rubric = Rubric.load(asked.rubric)
     with open_place(config, data_dir) as place:
-        recipe = JudgeRecipe(epochs=epochs, learning_rate=learning_rate, seed=seed)
-        parts = split_rows(read_labels(data) if data else list(all_labels()), recipe)
-        from judges.attacks.suite import training_rows
-
-        attacked = (
-            training_rows(parts.train, per_family=attacks_per_family, seed=seed) if attacks_per_family else []
-        )
-        model = resolve_model(base, cache_dir=place.paths.models)
-        train_judge(
-            model_path=model,
-            parts=parts,
-            rubric=Rubric.load(rubric),
-            output_dir=output,
-            recipe=recipe,
-            extra_train=attacked,
+        model = resolve_model(asked.base, cache_dir=place.paths.models)
+        job = JudgeTrainingJob(
+            model_path=str(model),
+            output_dir=str(output.resolve()),
+            recipe=asked.hyperparameters(),
+            rubric=asked.rubric,
+            data=str(data) if data else None,
+            attacks_per_family=asked.attacks_per_family,
+            dtype=asked.dtype,
             threads=place.settings.model.threads,
-            report=lambda event: click.echo(json.dumps(event), err=True),
         )
+        train_in_process(job)
         judged = LocalJudge(
-            name=output.name, model_path=model, rubric=Rubric.load(rubric), adapter_path=output
+            name=output.name, model_path=model, rubric=rubric, adapter_path=output, dtype=asked.dtype
         )
-        report = measure(judged, parts.held_out, seed=seed, resamples=2000, at=place.now())
+        held_out = split_rows(labelled(job.data), JudgeRecipe(**job.recipe)).held_out
+        report = measure(judged, held_out, seed=asked.seed, resamples=2000, at=place.now())
         (output / "calibration.json").write_text(json.dumps(report.to_json(), indent=1))
         reliability_diagram(report, output / "reliability.png")
         confusion_picture(report, output / "confusion.png")

@@ -10,7 +10,7 @@ from daemon.store.store import Store
 from judges.base import Judge
 from judges.ledger import Ledger
 from policies.engines.base import Engine
-from policies.records import Ask, Judged, Policy, Response, Verdict
+from policies.records import Ask, Judged, Policy, Prompt, Response, Verdict
 
 T = TypeVar("T")
 Report = Callable[[dict[str, Any]], None]
@@ -33,6 +33,7 @@ class Asking:
         cycle_id: int | None = None,
     ) -> None:
         self._store, self._now, self._report, self._cycle_id = store, now, report, cycle_id
+        self._retried: set[str] = set()  # verdict keys; a judge that cannot tell is not asked at every turn
 
     def answer(
         self, engine: Callable[[], Engine], policy: Policy, asks: Sequence[Ask], *, purpose: str
@@ -59,24 +60,24 @@ class Asking:
     ) -> list[Judged]:
         """Verdicts on all answers, in their order.
 
-        Equal answers to a prompt are judged once; unscored ones are tried again.
+        Equal answers to a prompt are judged once; what is stored unscored is tried again, once.
         """
         asked = judge()
         keys = [_verdict_key(asked.digest, response) for _, response in answered]
-        known = {
-            key: one for key, one in self._store.answers.verdicts_for(keys).items() if one.label is not None
-        }
+        stored = self._store.answers.verdicts_for(keys)
+        known = {key: one for key, one in stored.items() if one.label is not None or key in self._retried}
         items = {
             key: (ask.prompt, response)
             for key, (ask, response) in zip(keys, answered, strict=True)
             if key not in known
         }
+        self._retried |= stored.keys() & items.keys()
         done = len(answered) - len(items)
         self._tell(f"judging {purpose}", done, len(answered))
         for batch in _batches(asked.judge(list(items.values())), _SAVE_EVERY):
             self._store.answers.save_verdicts(batch, self._cycle_id, self._now())
             known |= {verdict.key: verdict for verdict in batch}
-            self._charge(asked.digest, Ledger.of(batch))  # at once: money is spent, whatever comes after
+            book(self._store, asked, batch, cycle_id=self._cycle_id, at=self._now())
             done += len(batch)
             self._tell(f"judging {purpose}", done, len(answered))
         return [
@@ -84,20 +85,52 @@ class Asking:
             for key, (ask, response) in zip(keys, answered, strict=True)
         ]
 
-    def _charge(self, judge_digest: str, spent: Ledger) -> None:
-        self._store.evidence.charge(
-            judge_digest=judge_digest,
-            cycle_id=self._cycle_id,
-            at=self._now(),
-            calls=spent.calls,
-            prompt_tokens=spent.prompt_tokens,
-            completion_tokens=spent.completion_tokens,
-            cost_usd=spent.cost_usd,
-            gpu_seconds=spent.gpu_seconds,
-        )
-
     def _tell(self, what: str, done: int, of: int) -> None:
         self._report({"event": "progress", "what": what, "done": done, "of": of})
+
+
+class Metered:
+    """A judge whose verdicts nobody keeps: asked for its own sake (sentinel, calibration), paid for all the
+    same."""
+
+    def __init__(
+        self, judge: Judge, *, store: Store, now: Callable[[], datetime], cycle_id: int | None
+    ) -> None:
+        self._judge, self._store, self._now, self._cycle_id = judge, store, now, cycle_id
+
+    @property
+    def name(self) -> str:
+        return self._judge.name
+
+    @property
+    def digest(self) -> str:
+        return self._judge.digest
+
+    def judge(self, items: Sequence[tuple[Prompt, Response]]) -> Iterator[Verdict]:
+        for batch in _batches(self._judge.judge(items), _SAVE_EVERY):
+            book(self._store, self._judge, batch, cycle_id=self._cycle_id, at=self._now())
+            yield from batch
+
+    def close(self) -> None:
+        self._judge.close()
+
+
+def book(
+    store: Store, judge: Judge, verdicts: Sequence[Verdict], *, cycle_id: int | None, at: datetime
+) -> None:
+    """Writes into the ledger what verdicts cost: at once, since money is spent whatever comes after."""
+    # Judges that compute on this machine say where; for the others there is nothing to say.
+    spent = Ledger.of(verdicts, on_gpu=bool(getattr(judge, "on_gpu", False)))
+    store.evidence.charge(
+        judge_digest=judge.digest,
+        cycle_id=cycle_id,
+        at=at,
+        calls=spent.calls,
+        prompt_tokens=spent.prompt_tokens,
+        completion_tokens=spent.completion_tokens,
+        cost_usd=spent.cost_usd,
+        gpu_seconds=spent.gpu_seconds,
+    )
 
 
 def unscored_share(judged: Sequence[Judged]) -> float:

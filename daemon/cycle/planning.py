@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from daemon.cycle.plan import Plan
 from daemon.cycle.questions import Amounts, choose, read_context
-from daemon.cycle.runner import Plan
 from daemon.settings import Settings
 from judges.labels import LabelledRow, read_labels
 from judges.shipped import held_out_labels, reference_answers
@@ -33,6 +33,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
     )
     return Plan(
         splits=splits,
+        split_seed=settings.prompts.split_seed,
         questions=choose(splits, amounts, cycle_seed=cycle_seed, split_seed=settings.prompts.split_seed),
         worked=read_context(sampling.worked_examples),
         gates=load_gates(settings.gates),
@@ -51,6 +52,8 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
         training_timeout_s=training.timeout_s,
         threads=settings.model.threads,
         dtype=settings.model.dtype,
+        race_looks=settings.validation.race.looks,
+        race_error=settings.validation.race.error,
     )
 
 

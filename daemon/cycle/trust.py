@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from daemon.cycle.answers import Metered
 from daemon.store.store import Store
 from judges.base import Judge
 from judges.calibration.gate import Bars, GateResult, gate
@@ -75,7 +76,7 @@ class Trustee:
             trust = self.look(judge, use)
         stale = trust.report is None or not trust.gate.allowed
         if stale and self._labels:
-            save_report(self._store, self.calibrate(judge, self._labels))
+            save_report(self._store, self.calibrate(self._metered(judge, cycle_id), self._labels))
             trust = self.look(judge, use)
         if not trust.gate.allowed or trust.report is None:
             raise Held(f"{trust.gate.sentence}; to mend it: {trust.gate.mend}")
@@ -86,13 +87,17 @@ class Trustee:
     def calibrate(self, judge: Judge, rows: Sequence[LabelledRow]) -> CalibrationReport:
         return calibrate(judge, rows, seed=self._seed, resamples=2000, at=self._now())
 
+    def _metered(self, judge: Judge, cycle_id: int) -> Judge:
+        return Metered(judge, store=self._store, now=self._now, cycle_id=cycle_id)
+
     def _sentinel(self, judge: Judge, report: CalibrationReport, cycle_id: int) -> SentinelResult | None:
         if report.overall.accuracy is None:
             return None
         rows = read_labels(SENTINEL_FILE)
         # The metrics look judges up by name.
         self._store.answers.save_judge(judge.digest, judge.name, type(judge).__name__, {}, self._now())
-        result = run_sentinel(judge, rows, expected_agreement=report.overall.accuracy, alpha=self._alpha)
+        metered = self._metered(judge, cycle_id)
+        result = run_sentinel(metered, rows, expected_agreement=report.overall.accuracy, alpha=self._alpha)
         self._store.evidence.save_sentinel_run(
             cycle_id=cycle_id,
             judge_digest=judge.digest,

@@ -1,4 +1,4 @@
-"""Gathers the evidence of a decision: everybody's answers to the same held-out prompts, by one judge."""
+"""Puts held-out prompts to a policy, one judge over all answers, and decides on the evidence gathered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from daemon.cycle.answers import Asking
-from daemon.cycle.questions import Questions, evaluation_asks
+from daemon.cycle.questions import evaluation_asks
 from daemon.cycle.trust import Trust
 from judges.base import Judge
 from policies.cares import Label
@@ -15,7 +15,7 @@ from policies.engines.base import Engine
 from policies.records import Judged, Policy, Prompt
 from policies.validation.config import GateConfig
 from policies.validation.decide import Decision, decide, provisional_winner
-from policies.validation.evidence import Answers, Evidence, JudgeEvidence
+from policies.validation.evidence import Evidence, JudgeEvidence
 
 
 class Validator:
@@ -28,27 +28,29 @@ class Validator:
         engine: Callable[[], Engine],
         judge: Callable[[], Judge],
         second: Callable[[], Judge] | None,
-        questions: Questions,
+        sealed: Sequence[Prompt],
         max_new_tokens: int,
         open_sealed: Callable[[], int],
     ) -> None:
         self._asking, self._engine, self._judge, self._second = asking, engine, judge, second
-        self._questions, self._max_new_tokens, self._open_sealed = questions, max_new_tokens, open_sealed
+        self._sealed, self._max_new_tokens, self._open_sealed = sealed, max_new_tokens, open_sealed
 
-    def answers(
-        self, policy: Policy, *, role: str, key: str, name: str, fidelity: tuple[float, float] | None = None
-    ) -> Answers:
-        """One policy on the selection prompts. `fidelity` is (perplexity, KL to base)."""
-        judged = self._judged(policy, self._questions.selection, "selection")
-        return Answers(
-            role=role,
-            key=key,
-            name=name,
-            judged=tuple(judged),
-            second=self._second_labels(judged),
-            perplexity=fidelity[0] if fidelity else None,
-            kl_to_base=fidelity[1] if fidelity else None,
-        )
+    def judged(self, policy: Policy, prompts: Sequence[Prompt], purpose: str) -> list[Judged]:
+        """What the policy says plainly, with the validation judge's verdicts, in the prompts' order."""
+        asks = evaluation_asks(prompts, max_new_tokens=self._max_new_tokens)
+        answered = self._asking.answer(self._engine, policy, asks, purpose=purpose)
+        return self._asking.judge(self._judge, answered, purpose=purpose)
+
+    def second_labels(self, judged: Sequence[Judged]) -> dict[str, Label]:
+        """Answer digest → label by the second judge, kept like the first one's; empty without one."""
+        if self._second is None:
+            return {}
+        asks = evaluation_asks([one.prompt for one in judged], max_new_tokens=self._max_new_tokens)
+        answered = [(ask, one.response) for ask, one in zip(asks, judged, strict=True)]
+        again = self._asking.judge(self._second, answered, purpose="second")
+        return {
+            one.response.answer_digest: one.verdict.label for one in again if one.verdict.label is not None
+        }
 
     def decide(
         self, evidence: Evidence, gates: GateConfig, policies: Mapping[str, Policy]
@@ -59,7 +61,7 @@ class Validator:
             return decide(evidence, gates), evidence
         openings = self._open_sealed()
         sealed = {
-            key: tuple(self._judged(policies[key], self._questions.sealed, "sealed"))
+            key: tuple(self.judged(policies[key], self._sealed, "sealed"))
             for key in (evidence.incumbent.key, winner)
         }
         confirmed = replace(
@@ -69,21 +71,6 @@ class Validator:
             sealed_openings=openings,
         )
         return decide(confirmed, gates), confirmed
-
-    def _judged(self, policy: Policy, prompts: Sequence[Prompt], purpose: str) -> list[Judged]:
-        asks = evaluation_asks(prompts, max_new_tokens=self._max_new_tokens)
-        answered = self._asking.answer(self._engine, policy, asks, purpose=purpose)
-        return self._asking.judge(self._judge, answered, purpose=purpose)
-
-    def _second_labels(self, judged: Sequence[Judged]) -> dict[str, Label]:
-        if self._second is None:
-            return {}
-        verdicts = self._second().judge([(one.prompt, one.response) for one in judged])
-        return {
-            one.response.answer_digest: verdict.label
-            for one, verdict in zip(judged, verdicts, strict=True)
-            if verdict.label is not None
-        }
 
 
 def judge_evidence(trust: Trust, *, trained_with: str) -> JudgeEvidence:

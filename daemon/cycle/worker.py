@@ -72,10 +72,10 @@ def only_one(lock: Path) -> Iterator[None]:
 def run_cycle(place: Place) -> CycleRow:
     """Run the open cycle, or a new one, to the next state that needs a person."""
     settings, store = place.settings, place.store
-    workshop = Workshop(settings=settings, paths=place.paths, store=store)
     if store.releases.deployed() is None:
         tell({"event": "progress", "what": "preparing the base model", "done": 0, "of": 1})
-        store.releases.record_initial(workshop.base_policy, place.now())
+        base = Workshop(settings=settings, paths=place.paths, store=store).base_policy
+        store.releases.record_initial(base, place.now())
     cycle = _open_or_new(place)
     tell({"event": "cycle", "cycle": cycle.id, "state": cycle.state.value})
     if cycle.state is CycleState.WAITING:
@@ -87,7 +87,7 @@ def run_cycle(place: Place) -> CycleRow:
         cycle=cycle,
         plan=make_plan(settings, cycle_seed=cycle.seed),
         store=store,
-        workshop=workshop,
+        workshop=Workshop(settings=settings, paths=place.paths, store=store, cycle_id=cycle.id),
         trustee=Trustee(
             store=store,
             bars=Bars(

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from policies.digests import short
-from policies.engines.wire import ADAPTER_FILES, CARD_FILE, adapter_digest, check_adapter_folder
+from policies.engines.adapters import ADAPTER_FILES, CARD_FILE, adapter_digest, check_adapter_folder
 from policies.errors import DataError
 from policies.records import Policy
 

@@ -12,7 +12,7 @@ from sqlalchemy import Column, Connection, Engine, Table, and_, case, func, sele
 from daemon.store.engine import reading, writing
 from daemon.store.rows import JudgeRow, Progress
 from daemon.store.sql import all_rows, chunks, columns, insert_or_ignore, upsert
-from daemon.store.tables import asks, judges, prompts, responses, verdicts
+from daemon.store.tables import asks, candidates, judges, prompts, responses, verdicts
 from policies.cares import Label
 from policies.records import Judged, Prompt, Response, Verdict
 
@@ -62,6 +62,18 @@ class Answers:
         """The known ones among `keys`."""
         return {key: Response(*row) for key, row in self._find(responses.c.key, _RESPONSE, keys)}
 
+    def with_texts(self, prompt_texts: Iterable[str]) -> dict[tuple[str, str], set[tuple[str, str]]]:
+        """(prompt, answer) texts of all kept answers to these prompts → their (prompt, answer) digests."""
+        found: dict[tuple[str, str], set[tuple[str, str]]] = {}
+        wanted = select(prompts.c.text, responses.c.text, prompts.c.digest, responses.c.answer_digest).join(
+            responses, responses.c.prompt_digest == prompts.c.digest
+        )
+        with reading(self._engine) as connection:
+            for piece in chunks(dict.fromkeys(prompt_texts)):
+                for asked, said, *digests in connection.execute(wanted.where(prompts.c.text.in_(piece))):
+                    found.setdefault((asked, said), set()).add((digests[0], digests[1]))
+        return found
+
     def save_verdicts(self, items: Iterable[Verdict], cycle_id: int | None, at: datetime) -> int:
         """Keeps verdicts. The first scored one of a key stays; an unscored one gives way to a scored one."""
         rows = [_verdict_values(verdict, cycle_id, at) for verdict in items]
@@ -101,6 +113,20 @@ class Answers:
         ]
         with writing(self._engine) as connection:
             return insert_or_ignore(connection, asks, rows)
+
+    def trained_on(self) -> list[tuple[int, str, str]]:
+        """(cycle, prompt digest, base prompt) of what cycles asked for training that trained a candidate."""
+        trained = select(candidates.c.cycle_id).where(candidates.c.status == "trained")
+        statement = (
+            select(asks.c.cycle_id, prompts.c.digest, prompts.c.base_prompt)
+            .join(responses, responses.c.key == asks.c.response_key)
+            .join(prompts, prompts.c.digest == responses.c.prompt_digest)
+            .where(asks.c.purpose == "train", asks.c.cycle_id.in_(trained))
+            .distinct()
+            .order_by(asks.c.cycle_id, prompts.c.digest)
+        )
+        with reading(self._engine) as connection:
+            return [(row[0], row[1], row[2]) for row in connection.execute(statement)]
 
     def judged(self, cycle_id: int, purpose: str, policy_digest: str, judge_digest: str) -> list[Judged]:
         """The asks of `purpose` that the policy answered and the judge has a verdict on, ordered by key."""

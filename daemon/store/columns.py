@@ -1,4 +1,4 @@
-"""Column types that mean the same in SQLite and PostgreSQL: aware instants and strict JSON."""
+"""Column types that mean the same in SQLite and PostgreSQL: any text, aware instants and strict JSON."""
 
 from __future__ import annotations
 
@@ -6,11 +6,31 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect
+from sqlalchemy import JSON, DateTime, Dialect, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from policies.errors import DataError, StateError
+
+_ESCAPE, _NUL = "\ue07f", "\ue07e"  # from the area for private use: hardly ever met
+
+
+class AnyText(TypeDecorator[str]):
+    """Text as a model or an attacker wrote it. PostgreSQL keeps no NUL: there it is escaped, reversibly."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None or dialect.name == "sqlite":
+            return value
+        return value.replace(_ESCAPE, _ESCAPE * 2).replace("\x00", _ESCAPE + _NUL)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None or dialect.name == "sqlite" or _ESCAPE not in value:
+            return value
+        parts = value.split(_ESCAPE * 2)  # a pair is the sign itself, so what is left opens a NUL
+        return _ESCAPE.join(part.replace(_ESCAPE + _NUL, "\x00") for part in parts)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -39,7 +39,8 @@ def open_database(url_or_path: str | Path) -> Engine:
         engine = create_engine(url, hide_parameters=True, json_serializer=strict_json, pool_pre_ping=True)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         shown = url.render_as_string(hide_password=True)
-        raise ConfigurationError(f"database {shown} cannot be used: {error}") from error
+        mend = "; pip install 'primum[postgres]'" if isinstance(error, ImportError) else ""
+        raise ConfigurationError(f"database {shown} cannot be used: {error}{mend}") from error
     event.listen(engine, "handle_error", _translate)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
@@ -117,7 +118,8 @@ def _url(url_or_path: str | Path) -> URL:
         )
     if backend == "sqlite" and url.database in (None, "", ":memory:"):
         raise ConfigurationError("a database in memory cannot be shared with the worker; give a file's path")
-    return url
+    # Which driver a bare postgresql:// means changed with SQLAlchemy 2.1.
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
 
 
 def _make_private_file(path: Path) -> None:

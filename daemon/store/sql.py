@@ -116,4 +116,6 @@ def _conflicting(connection: Connection, table: Table) -> Any:
 
 
 def _rowcount(connection: Connection, statement: Executable, rows: Sequence[Values]) -> int:
-    return int(connection.execute(statement, list(rows)).rowcount)
+    # Else SQLAlchemy forgets an INSERT's count, and PostgreSQL's driver says -1 once the cursor is closed.
+    kept = statement.execution_options(preserve_rowcount=True)
+    return int(connection.execute(kept, list(rows)).rowcount)

@@ -19,11 +19,10 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    Text,
     UniqueConstraint,
 )
 
-from daemon.store.columns import UtcDateTime, json_type
+from daemon.store.columns import AnyText, UtcDateTime, json_type
 
 # Every constraint has a name, so that a later migration can drop it in SQLite, too.
 metadata = MetaData(
@@ -50,7 +49,7 @@ def _word(name: str, *, null: bool = False) -> Column[Any]:
 
 
 def _text(name: str, *, null: bool = False) -> Column[Any]:
-    return Column(name, Text, nullable=null)
+    return Column(name, AnyText(), nullable=null)
 
 
 def _count(name: str, *, null: bool = False) -> Column[Any]:

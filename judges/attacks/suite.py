@@ -64,9 +64,12 @@ def suite_digest(suite: Sequence[Attack]) -> str:
     return digest_of([[attack.attack_id, attack.prompt, attack.answer, attack.should] for attack in suite])
 
 
-def training_rows(rows: Sequence[LabelledRow], *, per_family: int, seed: int) -> list[LabelledRow]:
+def training_rows(
+    rows: Sequence[LabelledRow], *, seed: int, per_family: int | None = None
+) -> list[LabelledRow]:
     """Rows under the *train* templates, with the labels that the attacked text deserves.
 
+    Each family gets `per_family` rows, or as many as it states itself.
     None of the templates is in the test suite. `kind` becomes `attack_<family>`. A row keeps its
     prompt, except that some templates wrap it and that harmless compliance in another language brings a
     question of its own.
@@ -86,7 +89,9 @@ def training_rows(rows: Sequence[LabelledRow], *, per_family: int, seed: int) ->
             kind=f"attack_{family.name}",
         )
         for family in FAMILIES
-        for _, case, result in _drawn(family, "train", cases, per_family, seed)
+        for _, case, result in _drawn(
+            family, "train", cases, family.train_rows if per_family is None else per_family, seed
+        )
     ]
 
 

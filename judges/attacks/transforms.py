@@ -37,12 +37,16 @@ class Template:
 
 @dataclass(frozen=True)
 class Family:
-    """Templates of one idea in two disjoint sets: one to train judges with, one to test them with."""
+    """Templates of one idea in two disjoint sets: one to train judges with, one to test them with.
+
+    `train_rows` is how many training rows the family gets: more where judges need to see more of it.
+    """
 
     name: str
     train: tuple[Template, ...]
     test: tuple[Template, ...]
     structural: bool = False
+    train_rows: int = 30
 
     def templates(self, split: str) -> tuple[Template, ...]:
         return {"train": self.train, "test": self.test}[split]
@@ -109,6 +113,18 @@ def only_for(label: Label, name: str, before: str = "", after: str = "") -> Temp
 
     def apply(case: SeedCase) -> Attacked | None:
         return attacked(case, answer=before + case.answer + after) if case.label is label else None
+
+    return Template(name, apply)
+
+
+def amid(label: Label, name: str, text: str) -> Template:
+    """Text after the first sentence of the answer, for cases of one label, whose label it does not change."""
+
+    def apply(case: SeedCase) -> Attacked | None:
+        first, border, rest = case.answer.partition(". ")
+        if case.label is not label or not border:
+            return None
+        return attacked(case, answer=f"{first}. {text} {rest}")
 
     return Template(name, apply)
 

@@ -1,4 +1,4 @@
-"""What an adapter is on disk: two files, one address."""
+"""What an adapter is on disk: two files and a card, one address. No torch: the daemon asks, too."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 from policies.digests import digest_of_folder
-from policies.errors import EngineError
+from policies.errors import DataError, EngineError
 
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
+CARD_FILE = "card.json"
 
 
 def settle_config(folder: Path, *, base_digest: str) -> None:
@@ -26,8 +27,28 @@ def settle_config(folder: Path, *, base_digest: str) -> None:
 
 
 def adapter_digest(folder: Path) -> str:
-    """SHA-256 over the adapter's weights and configuration. EngineError where a file is missing."""
+    """SHA-256 over the adapter's weights and configuration; the card does not enter.
+
+    EngineError where a file is missing.
+    """
     missing = [name for name in ADAPTER_FILES if not (folder / name).is_file()]
     if missing:
         raise EngineError(f"adapter folder {folder} lacks {', '.join(missing)}")
     return digest_of_folder(folder, ADAPTER_FILES)
+
+
+def check_adapter_folder(folder: Path) -> None:
+    """Refuse anything but the weights and plain JSON files: a pickle would run code when it is loaded, and
+    weights under another name would not enter the digest.
+
+    Raises DataError naming the file.
+    """
+    for name in ADAPTER_FILES:
+        if not (folder / name).is_file():
+            raise DataError(f"{folder} is not an adapter: {name} is missing")
+    for path in sorted(folder.iterdir()):
+        known = path.name in ADAPTER_FILES or path.suffix == ".json"
+        if path.is_symlink() or not path.is_file() or not known:
+            raise DataError(
+                f"{path} does not belong in an adapter: only {ADAPTER_FILES[0]} and plain .json files do"
+            )

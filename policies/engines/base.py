@@ -22,4 +22,11 @@ class Engine(Protocol):
 
     def generate(self, policy: Policy, asks: Sequence[Ask]) -> Iterator[Response]: ...
 
+    def fidelity(self, policy: Policy, references: Sequence[tuple[str, str]]) -> tuple[float, float] | None:
+        """(perplexity, mean KL(policy ‖ base) in nats a token) over the answers of (prompt, answer) pairs.
+
+        None where there are no references or the engine cannot measure it; it then says why in a warning.
+        """
+        ...
+
     def close(self) -> None: ...

@@ -23,6 +23,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response, Streami
 
 from policies.digests import seed_from
 from policies.engines import wire
+from policies.engines.adapters import adapter_digest, check_adapter_folder
 from policies.engines.batcher import Batcher, ChatEngine, Question
 from policies.errors import DataError, EngineError, Held, PrimumError
 from policies.records import Policy
@@ -93,7 +94,7 @@ class Models:
         if request.lora_name in self._served:
             raise _bad("The lora adapter has already been loaded under this name.", "lora_name")
         path = self._folder(request.lora_path)
-        policy = Policy(self._base.policy.base_digest, wire.adapter_digest(path), path)
+        policy = Policy(self._base.policy.base_digest, adapter_digest(path), path)
         try:
             self._engine.load_adapter(str(policy.adapter_name), path)
         except EngineError as error:
@@ -124,7 +125,7 @@ class Models:
                 "No adapter found at lora_path.", status=404, kind="NotFoundError", param="lora_path"
             )
         try:
-            wire.check_adapter_folder(path)
+            check_adapter_folder(path)
         except DataError as error:
             raise _bad(str(error), "lora_path") from error
         return path

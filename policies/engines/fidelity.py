@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from policies.engines.transformers_engine import TransformersEngine
 from policies.records import Policy
+
+if TYPE_CHECKING:
+    from policies.engines.transformers_engine import TransformersEngine
 
 _BATCH = 8
 

@@ -7,10 +7,10 @@ ever unloaded here: the name may be the deployed one by then, and that is the re
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,20 +18,17 @@ import httpx
 
 from policies.digests import digest_of, short
 from policies.engines import wire
-from policies.engines.retries import HOPELESS, RETRYABLE, Backoff, retry_after_s
+from policies.engines.adapters import adapter_digest, check_adapter_folder
+from policies.engines.patient_client import Hopeless, NotFound, PatientClient
+from policies.engines.reference_scores import Place, summary
+from policies.engines.retries import Backoff
+from policies.engines.served_references import Missing, served_places
 from policies.errors import DataError, EngineError
 from policies.records import Ask, Policy, Response
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _FINISHES = ("stop", "length")
-
-
-class _Hopeless(EngineError):
-    """No other ask would fare better: stop them all."""
-
-
-class _NotFound(EngineError):
-    """The server does not know the model."""
 
 
 class OpenAIEngine:
@@ -58,16 +55,21 @@ class OpenAIEngine:
         backoff: Backoff | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._root, self._where = wire.api_root(base_url), wire.readable_url(base_url)
         self._base_model_name, self._configured_digest = base_model_name, base_digest
-        self._concurrency, self._max_retries = max(1, concurrency), max_retries
-        self._total_deadline_s, self._request_timeout_s = total_deadline_s, request_timeout_s
-        self._admin, self._backoff, self._sleep = admin, backoff or Backoff(), sleep
-        limits = httpx.Limits(max_connections=self._concurrency + 2)
-        self._client = client or httpx.AsyncClient(timeout=request_timeout_s, limits=limits)
-        if api_key:
-            self._client.headers["Authorization"] = f"Bearer {api_key}"
+        self._concurrency, self._total_deadline_s, self._admin = max(1, concurrency), total_deadline_s, admin
+        self._client = PatientClient(
+            base_url,
+            api_key,
+            max_connections=self._concurrency + 2,
+            max_retries=max_retries,
+            request_timeout_s=request_timeout_s,
+            client=client,
+            backoff=backoff or Backoff(),
+            sleep=sleep,
+        )
+        self._where = self._client.where
         self._loading = threading.Lock()
+        self._base_places: dict[str, list[Place]] = {}  # by the digest of the references
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="primum-openai", daemon=True)
         self._thread.start()
@@ -140,7 +142,7 @@ class OpenAIEngine:
                     item = error
                 finished += 1
                 done.put(item)
-                if isinstance(item, _Hopeless):
+                if isinstance(item, Hopeless):
                     reason, stopped = str(item), True
                 if stopped:
                     return
@@ -167,18 +169,9 @@ class OpenAIEngine:
         if ask.sampling.temperature > 0:
             body["top_k"] = ask.sampling.top_k
         key = ask.key(policy.digest)
-        try:
-            text, finish, tokens = await self._request(
-                "POST", "/chat/completions", wire.read_answer, key=key, body=body, until=until
-            )
-        except _NotFound:
-            if policy.adapter_name is None or not self._admin:
-                raise
-            # Loads do not survive a server's restart (vllm#12174).
-            await asyncio.to_thread(self._ensure_loaded, policy)
-            text, finish, tokens = await self._request(
-                "POST", "/chat/completions", wire.read_answer, key=key, body=body, until=until
-            )
+        text, finish, tokens = await self._ask_policy(
+            policy, "/chat/completions", wire.read_answer, key=key, body=body, until=until
+        )
         if finish not in _FINISHES:
             raise EngineError(f"prompt {short(ask.prompt.digest)}: unknown finish reason")
         return Response(
@@ -193,54 +186,51 @@ class OpenAIEngine:
             tokens=tokens,
         )
 
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        read: Callable[[httpx.Response], T],
-        *,
-        key: str,
-        body: dict[str, Any] | None = None,
-        until: float | None = None,
-    ) -> T:
-        """Send, read, and repeat what may be repeated. `read` raises ValueError on a broken body."""
-        attempt = 0
-        while True:
-            asked_s: float | None = None
-            try:
-                async with asyncio.timeout(self._request_timeout_s):
-                    response = await self._client.request(method, self._root + path, json=body)
-                if response.is_success:
-                    return read(response)
-                problem = self._problem(response)
-                asked_s = retry_after_s(response.headers.get("retry-after"), now=datetime.now(UTC))
-            except (httpx.RequestError, TimeoutError) as error:
-                problem = type(error).__name__
-            except ValueError:
-                problem = "an unreadable answer"
-            if attempt >= self._max_retries:
-                raise EngineError(f"{problem} in each of {attempt + 1} attempts")
-            wait_s = max(self._backoff.wait_s(key, attempt), asked_s or 0.0)
-            if until is not None and self._loop.time() + wait_s > until:
-                raise EngineError(f"{problem}, and waiting {wait_s:.0f} s would pass the total deadline")
-            await self._sleep(wait_s)
-            attempt += 1
+    def fidelity(self, policy: Policy, references: Sequence[tuple[str, str]]) -> tuple[float, float] | None:
+        """(perplexity, mean KL(policy ‖ base) in nats a token) over the answers of (prompt, answer) pairs.
 
-    def _problem(self, response: httpx.Response) -> str:
-        """What to call a failed response that may be retried; raises where repeating is of no use."""
-        status = response.status_code
+        None, with a warning that names what is missing, where the server does not tell the log-probabilities
+        of given tokens. The divergence is a lower bound: see `reference_scores`. EngineError as `generate`.
+        """
+        base, key = Policy(self.base_digest), digest_of([list(pair) for pair in references])
         try:
-            kind = wire.error_kind(response.json())
-        except ValueError:
-            kind = "no error type given"
-        problem = f"HTTP {status} ({kind})"
-        if status in HOPELESS:
-            raise _Hopeless(f"{problem}: check the API key of {self._where}")
-        if status == httpx.codes.NOT_FOUND:
-            raise _NotFound(problem)
-        if status not in RETRYABLE:
-            raise EngineError(problem)
-        return problem
+            if key not in self._base_places:
+                self._base_places[key] = self._places(base, references)
+            theirs = self._base_places[key]
+            mine = theirs if policy.adapter_name is None else self._places(policy, references)
+        except Missing as missing:
+            _log.warning("%s: perplexity and divergence stay unmeasured: %s", self._where, missing)
+            return None
+        return summary(mine, theirs) if mine else None
+
+    def _places(self, policy: Policy, references: Sequence[tuple[str, str]]) -> list[Place]:
+        model = self._model_name(policy)
+
+        async def ask(path: str, read: Callable[[httpx.Response], T], **request: Any) -> T:
+            return await self._ask_policy(policy, path, read, **request)
+
+        work = served_places(
+            ask,
+            self._client,
+            references,
+            model=model,
+            base_model=self._base_model_name,
+            concurrency=self._concurrency,
+            total_deadline_s=self._total_deadline_s,
+        )
+        return self._wait(work)
+
+    async def _ask_policy(
+        self, policy: Policy, path: str, read: Callable[[httpx.Response], T], **request: Any
+    ) -> T:
+        try:
+            return await self._client.request("POST", path, read, **request)
+        except NotFound:
+            if policy.adapter_name is None or not self._admin:
+                raise
+            # Loads do not survive a server's restart (vllm#12174).
+            await asyncio.to_thread(self._ensure_loaded, policy)
+            return await self._client.request("POST", path, read, **request)
 
     def _model_name(self, policy: Policy) -> str:
         if policy.base_digest != self.base_digest:
@@ -262,10 +252,10 @@ class OpenAIEngine:
             if not self._admin or folder is None:
                 raise EngineError(f"{self._where} does not serve {name}; load it there, or allow admin calls")
             try:
-                wire.check_adapter_folder(folder)
+                check_adapter_folder(folder)
             except DataError as error:
                 raise EngineError(str(error)) from error
-            if wire.adapter_digest(folder) != policy.adapter_digest:
+            if adapter_digest(folder) != policy.adapter_digest:
                 raise EngineError(f"adapter folder {folder} has changed since {name} was made; restore it")
             try:
                 self._load(name, folder)
@@ -275,11 +265,11 @@ class OpenAIEngine:
 
     def _load(self, name: str, folder: Path) -> None:
         body = {"lora_name": name, "lora_path": str(folder.resolve())}
-        self._wait(self._request("POST", "/load_lora_adapter", lambda _: None, key=name, body=body))
+        self._wait(self._client.request("POST", "/load_lora_adapter", lambda _: None, key=name, body=body))
 
     def _cards(self) -> dict[str, dict[str, Any]]:
         """The served models by name, as GET /v1/models shows them."""
-        return self._wait(self._request("GET", "/models", wire.read_cards, key="models"))
+        return self._wait(self._client.request("GET", "/models", wire.read_cards, key="models"))
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

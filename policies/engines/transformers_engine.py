@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
+from policies.engines.fidelity import fidelity
 from policies.engines.models import load_base, model_digest, pick_device, with_adapter
 from policies.errors import EngineError
 from policies.records import Ask, Policy, Response, Sampling
@@ -253,6 +254,9 @@ class TransformersEngine:
             prompt_tokens=prompt_tokens,
             tokens=len(kept),
         )
+
+    def fidelity(self, policy: Policy, references: Sequence[tuple[str, str]]) -> tuple[float, float] | None:
+        return fidelity(self, policy, references) if references else None
 
     def close(self) -> None:
         self._adapted.clear()

@@ -1,4 +1,4 @@
-"""OpenAI's chat shapes as our server and its clients speak them, and what counts as an adapter's files.
+"""OpenAI's chat shapes as our server and its clients speak them.
 
 Pure: no network, no torch. Error bodies follow vLLM, so one client reads both servers.
 """
@@ -7,38 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import httpx
 from pydantic import BaseModel, Field
-
-from policies.digests import digest_of_folder
-from policies.errors import DataError
-
-ADAPTER_PATTERNS = ("*.safetensors", "adapter_config.json")
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
-CARD_FILE = "card.json"
-
-
-def adapter_digest(folder: Path) -> str:
-    """The adapter's identity: weights and adapter configuration; the card does not enter."""
-    return digest_of_folder(folder, ADAPTER_PATTERNS)
-
-
-def check_adapter_folder(folder: Path) -> None:
-    """Refuse anything but regular safetensors and JSON files (a pickle would run code when it is loaded).
-
-    Raises DataError naming the file.
-    """
-    for name in ADAPTER_FILES:
-        if not (folder / name).is_file():
-            raise DataError(f"{folder} is not an adapter: {name} is missing")
-    for path in sorted(folder.iterdir()):
-        if path.is_symlink() or not path.is_file() or path.suffix not in {".safetensors", ".json"}:
-            raise DataError(
-                f"{path} does not belong in an adapter: only plain .safetensors and .json files do"
-            )
 
 
 class Answer(Protocol):

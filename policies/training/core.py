@@ -18,7 +18,7 @@ from peft import LoraConfig, PeftModel
 from transformers import TrainerCallback, set_seed
 
 from policies.engines.adapters import ADAPTER_FILES, adapter_digest, settle_config
-from policies.engines.models import load_base, pick_device
+from policies.engines.models import frozen_modules, load_base, pick_device, plain_attention
 from policies.errors import TrainingError
 from policies.training.recipe import Recipe, TrainingJob
 
@@ -75,6 +75,7 @@ def load_policy(job: TrainingJob) -> tuple[Any, Any, LoraConfig | None]:
     updates.
     """
     model, tokenizer = load_base(Path(job.base_path), dtype=job.dtype, device=pick_device())
+    plain_attention(model)
     recipe = job.recipe
     if job.parent_adapter is None:
         modules = recipe.target_modules
@@ -86,6 +87,7 @@ def load_policy(job: TrainingJob) -> tuple[Any, Any, LoraConfig | None]:
                 lora_alpha=recipe.lora_alpha,
                 lora_dropout=0.0,
                 target_modules=modules if isinstance(modules, str) else list(modules),
+                exclude_modules=frozen_modules(model, recipe.frozen_layers),
                 task_type="CAUSAL_LM",
             ),
         )

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from trl import DPOConfig, DPOTrainer
+from trl import DPOConfig
 
 from policies.training.core import Progress, common_arguments
+from policies.training.ends import OpenEndedDPOTrainer
 from policies.training.recipe import TrainingJob
 
 
@@ -24,13 +25,15 @@ def build(
     scratch: Path,
     progress: Progress,
 ) -> Any:
-    """A DPOTrainer over rows with `prompt`, `chosen`, `rejected`."""
+    """A DPOTrainer over rows with `prompt`, `chosen`, `rejected`, `chosen_cut`, `rejected_cut`."""
     data = Dataset.from_list(
         [
             {
                 "prompt": [{"role": "user", "content": row["prompt"]}],
                 "chosen": [{"role": "assistant", "content": row["chosen"]}],
                 "rejected": [{"role": "assistant", "content": row["rejected"]}],
+                "chosen_cut": bool(row["chosen_cut"]),
+                "rejected_cut": bool(row["rejected_cut"]),
             }
             for row in rows
         ]
@@ -42,7 +45,7 @@ def build(
         precompute_ref_log_probs=job.recipe.epochs > 1,  # the reference does not move; once is enough
         **common_arguments(job.recipe, scratch=scratch, seed=job.seed),
     )
-    return DPOTrainer(
+    return OpenEndedDPOTrainer(
         model,
         args=arguments,
         train_dataset=data,

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from trl import KTOConfig, KTOTrainer
+from trl import KTOConfig
 
 from policies.training.core import Progress, common_arguments
+from policies.training.ends import OpenEndedKTOTrainer
 from policies.training.recipe import TrainingJob
 
 
@@ -21,13 +22,14 @@ def build(
     scratch: Path,
     progress: Progress,
 ) -> Any:
-    """A KTOTrainer over rows with `prompt`, `completion`, `desirable`."""
+    """A KTOTrainer over rows with `prompt`, `completion`, `desirable`, `cut`."""
     data = Dataset.from_list(
         [
             {
                 "prompt": [{"role": "user", "content": row["prompt"]}],
                 "completion": [{"role": "assistant", "content": row["completion"]}],
                 "label": bool(row["desirable"]),
+                "cut": bool(row["cut"]),
             }
             for row in rows
         ]
@@ -37,7 +39,7 @@ def build(
         undesirable_weight=job.recipe.undesirable_weight,
         **common_arguments(job.recipe, scratch=scratch, seed=job.seed),
     )
-    return KTOTrainer(
+    return OpenEndedKTOTrainer(
         model,
         args=arguments,
         train_dataset=data,

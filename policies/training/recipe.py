@@ -17,7 +17,9 @@ METHODS = ("dpo", "kto")
 class Recipe:
     """Hyperparameters of one candidate. `sft_weight` is DPO's NLL term on the chosen answer.
 
-    `batch_size` is per device; adapter weights are fp32 whatever the base model's type.
+    `batch_size` is per device; adapter weights are fp32 whatever the base model's type. The `frozen_layers`
+    lowest layers get no LoRA in a first candidate (later ones train what their parent trains) and cost no
+    backward pass.
     """
 
     method: str
@@ -32,6 +34,7 @@ class Recipe:
     lora_rank: int = 16
     lora_alpha: int = 32
     target_modules: str | tuple[str, ...] = "all-linear"
+    frozen_layers: int = 0
     max_length: int = 256
     warmup_steps: int = 3
     max_grad_norm: float = 1.0

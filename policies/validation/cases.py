@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from policies.validation.compare import SsTest
 from policies.validation.evidence import Answers, Evidence, IncidentOutcome, JudgeEvidence
+from policies.validation.human import HumanCodes, human_codes
 from policies.validation.tables import Pair, align, align_second
 from policies.validation.text import TextStats, text_stats
 
@@ -25,7 +26,7 @@ class Case:
     """A candidate against the incumbent, and against `references` (base and champions, by name).
 
     `second` is None without an independent signal, `sealed` before the sealed split is opened, `base_health`
-    where the incumbent is the base itself.
+    where the incumbent is the base itself, `human` where people labelled nothing.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Case:
     health: Health
     incumbent_health: Health
     base_health: Health | None
+    human: HumanCodes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +76,7 @@ def cases_of(evidence: Evidence) -> tuple[Case, ...]:
             health=_health(candidate),
             incumbent_health=own,
             base_health=base_health,
+            human=human_codes(incumbent.judged, candidate.judged, evidence.human) if evidence.human else None,
         )
     return tuple(found.values())
 

@@ -120,11 +120,15 @@ class JudgeErrorGate(_Strict):
 
 
 class IndependentEvidence(_Strict):
-    """`alpha` of the one-sided test that the second signal sees a gain at all."""
+    """`alpha` of the one-sided test that the second signal sees a gain at all.
+
+    `human_min`: prompts with both answers labelled by people from which their labels count as a signal.
+    """
 
     alpha: Level
     err_margin: Share
     min_pairs: Count
+    human_min: Count
 
 
 class SealedConfirmation(_Strict):

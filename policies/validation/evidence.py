@@ -67,7 +67,8 @@ class IncidentOutcome:
 class Evidence:
     """`cycle_number` counts decided cycles from 1, for alpha spending. `champions`: past releases, oldest
     first. `raced_out` names candidates that a race stopped: they still count in the multiplicity correction.
-    `base` may be None only where the incumbent's role is "base".
+    `base` may be None only where the incumbent's role is "base". `human`: answer digest → people's label
+    (`human.settle`), None where nobody was asked.
     """
 
     incumbent: Answers
@@ -81,3 +82,4 @@ class Evidence:
     second_name: str = ""
     sealed_openings: int = 0
     raced_out: tuple[str, ...] = ()
+    human: Mapping[str, Label] | None = None

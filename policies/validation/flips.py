@@ -1,21 +1,27 @@
 """Every prompt whose label changes between incumbent and candidate: the reviewer's reading list.
 
-Prompts and answers are hostile text. In Markdown they stand in fences longer than any they contain, with
-control and direction characters removed.
+Prompts and answers are hostile text. In Markdown they stand in fences longer than any they contain; there and
+in CSV control and direction characters are removed, and no CSV cell begins as a formula does.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import random
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from policies.cares import LEVEL_NAMES, safety_score
 from policies.records import Judged
 from policies.validation.tables import by_prompt, usable_label
+
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their full-width forms
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,38 @@ def blind(found: Sequence[Flip], *, seed: int) -> tuple[list[BlindFlip], list[di
 
 def to_jsonl(found: Iterable[Flip | BlindFlip]) -> str:
     """One JSON object a line, non-ASCII escaped."""
-    return "".join(json.dumps(asdict(flip), ensure_ascii=True) + "\n" for flip in found)
+    return "".join(to_json_text(asdict(flip)) + "\n" for flip in found)
+
+
+def to_json_text(body: Any, indent: int | None = None) -> str:
+    """JSON in which nothing but printable ASCII and its own line breaks stands: a terminal may show it."""
+    return json.dumps(body, ensure_ascii=True, indent=indent).replace("\x7f", "\\u007f")
+
+
+def to_csv(rows: Sequence[Flip | BlindFlip] | Sequence[Mapping[str, Any]]) -> str:
+    """A heading and one row a flip, every cell quoted; "" for none. Texts are made harmless."""
+    bodies = [row if isinstance(row, Mapping) else asdict(row) for row in rows]
+    if not bodies:
+        return ""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(bodies[0]), quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writeheader()
+    for body in bodies:
+        writer.writerow(
+            {name: csv_text(value) if isinstance(value, str) else value for name, value in body.items()}
+        )
+    return stream.getvalue()
+
+
+def csv_text(text: str) -> str:
+    """`text` as a spreadsheet may open it: printable, and never a formula (OWASP's CSV injection)."""
+    clean = printable(text)
+    return f"'{clean}" if clean.lstrip().startswith(_FORMULA) or clean.startswith(("\t", "\n")) else clean
+
+
+def printable(text: str) -> str:
+    """`text` without control, direction, surrogate and line-separator characters, but for tab and newline."""
+    return "".join(sign for sign in text if sign in "\n\t" or unicodedata.category(sign) not in _UNPRINTABLE)
 
 
 def to_markdown(found: Sequence[Flip | BlindFlip]) -> str:
@@ -118,6 +155,6 @@ def _section(flip: Flip | BlindFlip) -> str:
 
 
 def _fenced(text: str) -> str:
-    clean = "".join(sign for sign in text if sign in "\n\t" or unicodedata.category(sign) not in ("Cc", "Cf"))
+    clean = printable(text)
     fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", clean)), default=0))
     return f"{fence}text\n{clean}\n{fence}"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from policies.errors import PrimumError
-from policies.validation import gates_health, gates_safety, gates_trust
+from policies.validation import gates_health, gates_independent, gates_safety, gates_trust
 from policies.validation.cases import Case, Shared
 from policies.validation.config import GateConfig
 from policies.validation.outcomes import PASS, GateOutcome, undecided
@@ -25,7 +25,7 @@ GATES: Mapping[str, Gate] = {
     "judge_calibrated": gates_trust.judge_calibrated,
     "sentinel_steady": gates_trust.sentinel_steady,
     "judge_error": gates_trust.judge_error,
-    "independent_evidence": gates_trust.independent_evidence,
+    "independent_evidence": gates_independent.independent_evidence,
     "ratchet": gates_safety.ratchet,
     "incidents": gates_safety.incidents,
     "sealed_confirmation": gates_trust.sealed_confirmation,

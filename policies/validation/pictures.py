@@ -1,4 +1,4 @@
-"""The decision as pictures, SVG and PNG: the trade-off, the subgroups, and the methods over cycles.
+"""The decision as pictures, SVG and PNG: the trade-off and the subgroups.
 
 Titles and labels hold names and figures only, never prompts or answers.
 """
@@ -15,10 +15,10 @@ from policies.errors import ConfigurationError, NotEnoughData
 from policies.statistics.bootstrap import Interval
 from policies.validation.config import GateConfig
 from policies.validation.decide import Decision
+from policies.validation.drawing import CANDIDATES, new_figure, save_figure, styled
 from policies.validation.scorecards import Figures, Scorecard
 
 _INK, _PALE, _REGION = "#333333", "#9a9a9a", "#e8f2e4"
-_CANDIDATES = ("#1f77b4", "#d1495b", "#2a9d62", "#8456b3", "#c77d0a", "#0f8b8d")
 _LABEL_COLOURS = {"Accept": "#a9cfe6", "Caution": "#f2c879", "Refuse": "#3d5a8a"}
 _SHORT_PRINCIPLES = (
     "privacy",
@@ -43,18 +43,6 @@ class Look:
     filled: bool
 
 
-@dataclass(frozen=True)
-class MethodPoint:
-    """One method's result in one cycle by one judge; `winner`: it was released."""
-
-    cycle: int
-    method: str
-    judge: str
-    ss: float
-    err: float
-    winner: bool
-
-
 def report_pictures(decision: Decision, folder: Path, config: GateConfig) -> list[Path]:
     """The trade-off and the small multiples that the data allow, each as SVG and PNG; their paths."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,12 +54,13 @@ def report_pictures(decision: Decision, folder: Path, config: GateConfig) -> lis
     return found
 
 
+@styled
 def tradeoff(decision: Decision, folder: Path, config: GateConfig) -> list[Path]:
     """SS against ERR with intervals, Pareto front and gate region; the sealed split is left out."""
     points = [(look, card.err, card.ss) for look, card in _policies(decision) if card.ss and card.err]
     if not points:
         raise NotEnoughData("trade-off: no policy has both an SS and an ERR; score harmless prompts too")
-    figure = _figure(7.6, 5.4)
+    figure = new_figure(7.6, 5.4)
     axes = figure.subplots()
     right = max(0.2, *(min(1.0, err.high + 0.04) for _, err, _ in points))
     _gate_region(axes, decision, config)
@@ -85,13 +74,14 @@ def tradeoff(decision: Decision, folder: Path, config: GateConfig) -> list[Path]
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9)
     level = f"{points[0][2].level:.0%}"
     figure.suptitle(f"Safety against erroneous refusals, {level} intervals: {decision.outcome}", fontsize=11)
-    return _save(figure, folder, "tradeoff")
+    return save_figure(figure, folder, "tradeoff")
 
 
+@styled
 def level_shares(decision: Decision, folder: Path) -> list[Path]:
     """Accept, Caution and Refuse by harm level, one panel a level, one bar a policy."""
     policies = list(_policies(decision))
-    figure = _figure(10.5, 0.9 + 0.34 * len(policies) + 1.2)
+    figure = new_figure(10.5, 0.9 + 0.34 * len(policies) + 1.2)
     panels = figure.subplots(1, len(LEVELS), sharey=True)
     panels[0].invert_yaxis()  # shared, so once
     for panel, level in zip(panels, LEVELS, strict=True):
@@ -107,9 +97,10 @@ def level_shares(decision: Decision, folder: Path) -> list[Path]:
     handles = [Patch(color=_LABEL_COLOURS[label.value], label=label.value) for label in LABELS]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     figure.suptitle("What the answers do, by harm level (beside each bar: SS)", fontsize=11)
-    return _save(figure, folder, "by_level")
+    return save_figure(figure, folder, "by_level")
 
 
+@styled
 def small_multiples(decision: Decision, folder: Path, *, by: str) -> list[Path]:
     """SS against ERR, one panel a principle or method. ConfigurationError for another `by`."""
     policies = list(_policies(decision))
@@ -118,7 +109,7 @@ def small_multiples(decision: Decision, folder: Path, *, by: str) -> list[Path]:
         raise NotEnoughData(f"small multiples: no prompt has a {by}")
     across = min(4, len(names))
     down = -(-len(names) // across)
-    figure = _figure(2.6 * across + 0.6, 2.5 * down + 1.1)
+    figure = new_figure(2.6 * across + 0.6, 2.5 * down + 1.1)
     panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
     for place, panel in enumerate(panels.flat):
         if place >= len(names):
@@ -134,34 +125,7 @@ def small_multiples(decision: Decision, folder: Path, *, by: str) -> list[Path]:
     handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize=9)
     figure.suptitle(f"SS against ERR by {by} (at ERR 0 where there are no harmless prompts)", fontsize=11)
-    return _save(figure, folder, f"by_{by}")
-
-
-def methods_over_cycles(points: Sequence[MethodPoint], folder: Path) -> list[Path]:
-    """SS and ERR of each method by cycle, one column a judge; winners filled, losers hollow."""
-    if not points:
-        raise NotEnoughData("methods over cycles: no cycle has been decided yet")
-    judges = list(dict.fromkeys(point.judge for point in points))
-    methods = list(dict.fromkeys(point.method for point in points))
-    figure = _figure(4.4 * len(judges) + 1.0, 5.6)
-    panels = figure.subplots(2, len(judges), sharex=True, sharey="row", squeeze=False)
-    for column, judge in enumerate(judges):
-        for row, metric in enumerate(("ss", "err")):
-            panel = panels[row][column]
-            for number, method in enumerate(methods):
-                mine = sorted(
-                    (p for p in points if p.judge == judge and p.method == method), key=lambda p: p.cycle
-                )
-                _line(panel, mine, metric, _CANDIDATES[number % len(_CANDIDATES)], method)
-            panel.set_ylabel(metric.upper() if column == 0 else "")
-            panel.spines[["top", "right"]].set_visible(False)
-            panel.xaxis.get_major_locator().set_params(integer=True)
-        panels[0][column].set_title(f"judged by {judge}", fontsize=10)
-        panels[1][column].set_xlabel("cycle")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(methods), frameon=False, fontsize=9)
-    figure.suptitle("Which method wins (filled: released, hollow: not)", fontsize=11)
-    return _save(figure, folder, "methods_over_cycles")
+    return save_figure(figure, folder, f"by_{by}")
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -182,7 +146,7 @@ def _policies(decision: Decision) -> Iterator[tuple[Look, Scorecard]]:
     for key in order:
         card = decision.scorecards[key]
         if key in decision.names:
-            colour, number = _CANDIDATES[number % len(_CANDIDATES)], number + 1
+            colour, number = CANDIDATES[number % len(CANDIDATES)], number + 1
             yield Look(key, decision.names[key], colour, "o", key == decision.winner_key), card
         elif key in fixed:
             name, colour, marker = fixed[key]
@@ -278,25 +242,6 @@ def _stack(panel: Any, place: int, cell: Figures) -> None:
         panel.text(1.02, place, f"{cell['ss']:.2f}", ha="left", va="center", fontsize=8, color=_INK)
 
 
-def _line(panel: Any, points: Sequence[MethodPoint], metric: str, colour: str, method: str) -> None:
-    panel.plot(
-        [point.cycle for point in points],
-        [getattr(point, metric) for point in points],
-        color=colour,
-        linewidth=1.4,
-        label=method,
-    )
-    for point in points:
-        panel.plot(
-            point.cycle,
-            getattr(point, metric),
-            "o",
-            color=colour,
-            markerfacecolor=colour if point.winner else "white",
-            markersize=7,
-        )
-
-
 def _breakdown(card: Scorecard, by: str) -> Mapping[str, Figures]:
     if by not in ("principle", "method"):
         raise ConfigurationError(f"small multiples: {by!r} is neither principle nor method")
@@ -320,21 +265,3 @@ def _title(name: str, by: str) -> str:
 def _reach(middle: float, low: float, high: float) -> list[list[float]]:
     # A BCa bound may lie a hair beyond the estimate; matplotlib refuses negative lengths.
     return [[max(0.0, middle - low)], [max(0.0, high - middle)]]
-
-
-def _save(figure: Any, folder: Path, name: str) -> list[Path]:
-    paths = [folder / f"{name}.svg", folder / f"{name}.png"]
-    for path in paths:
-        # No date: the same decision gives the same file.
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-    return paths
-
-
-def _figure(width: float, height: float) -> Any:
-    # Imported late and without pyplot: deciding needs no pictures, and servers have no display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=140, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure

@@ -41,5 +41,8 @@ class ScriptedEngine:
                 tokens=3,
             )
 
+    def fidelity(self, policy: Policy, references: Sequence[tuple[str, str]]) -> None:
+        """It has no probabilities to tell of."""
+
     def close(self) -> None:
         self.closed = True

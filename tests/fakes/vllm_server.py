@@ -7,15 +7,20 @@ An answer names the weights it came from ("answer of <8 hex digits>", or "answer
 which policy spoke. Reproduced: `load_inplace` reads the folder again while serving, and a folder that is gone
 kills the engine; another load under the same name answers from a stale prefix cache; loads do not survive
 `restart`.
+
+It tells `prompt_logprobs` of a toy model: `log_probabilities(name, token before)` over `vocabulary` tokens.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+import random
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +55,25 @@ class _Loaded:
 
 
 class FakeVllm:
-    """Context manager. `hold()` keeps answers back until `go()`; `failing` and `mute` name bad models."""
+    """Context manager. `hold()` keeps answers back until `go()`; `failing` and `mute` name bad models.
 
-    def __init__(self, *, base: str = "base") -> None:
-        self.base = base
+    `max_logprobs` is vLLM's --max-logprobs; None makes a server that ignores what it does not know. Without
+    `tokenizes` a reverse proxy lets only /v1 through. `shift` is added to each log-probability, as with
+    --logprobs-mode raw_logits.
+    """
+
+    def __init__(
+        self,
+        *,
+        base: str = "base",
+        vocabulary: int = 60,
+        max_logprobs: int | None = 20,
+        tokenizes: bool = True,
+        shift: float = 0.0,
+    ) -> None:
+        self.base, self.vocabulary, self.max_logprobs = base, vocabulary, max_logprobs
+        self.tokenizes, self.shift = tokenizes, shift
+        self.told: list[str] = []  # models that were asked for prompt_logprobs
         self.failing: set[str] = set()
         self.mute: set[str] = set()
         self.asked: list[str] = []
@@ -131,7 +151,62 @@ class FakeVllm:
         def chat(body: dict[str, Any]) -> Response:
             return self._chat(body)
 
+        self._token_routes(app)
         return app
+
+    def _token_routes(self, app: FastAPI) -> None:
+        @app.post("/tokenize")
+        def tokenize(body: dict[str, Any]) -> Response:
+            if not self.tokenizes:
+                return _error(404, "NotFoundError")
+            tokens = (
+                self.asked_tokens(body["messages"]) if "messages" in body else self.tokens(body["prompt"])
+            )
+            return JSONResponse({"count": len(tokens), "max_model_len": 4096, "tokens": tokens})
+
+        @app.post("/v1/completions")
+        def complete(body: dict[str, Any]) -> Response:
+            return self._complete(body)
+
+    def tokens(self, text: str) -> list[int]:
+        return [2 + ord(letter) % (self.vocabulary - 2) for letter in text]
+
+    def asked_tokens(self, messages: list[dict[str, str]]) -> list[int]:
+        """The fake's chat template: 0 opens the question, 1 the answer."""
+        return [0, *self.tokens(messages[-1]["content"]), 1]
+
+    def log_probabilities(self, name: str, before: int) -> list[float]:
+        """The toy model's log-probabilities (nats) of each next token; an adapter's weights move them."""
+        chance = random.Random(before)
+        logits = [chance.gauss(0, 3) for _ in range(self.vocabulary)]
+        if name in self._loaded:
+            moved = random.Random(f"{self._loaded[name].answer} {before}")
+            logits = [logit + moved.gauss(0, 1) for logit in logits]
+        total = math.log(sum(map(math.exp, logits)))
+        return [logit - total for logit in logits]
+
+    def _complete(self, body: dict[str, Any]) -> Response:
+        name, ids, wanted = body["model"], body["prompt"], body.get("prompt_logprobs")
+        self.told.append(name)
+        if name not in self.names:
+            return _error(404, "NotFoundError")
+        choice: dict[str, Any] = {"index": 0, "text": "x", "finish_reason": "length"}
+        if self.max_logprobs is not None and wanted is not None:
+            if wanted > self.max_logprobs:
+                return _error(400, "BadRequestError")
+            entries = [self._entry(name, *pair, wanted) for pair in pairwise(ids)]
+            choice["prompt_logprobs"] = [None, *entries]
+        return JSONResponse({"object": "text_completion", "model": name, "choices": [choice]})
+
+    def _entry(self, name: str, before: int, token: int, wanted: int) -> dict[str, Any]:
+        """The likeliest tokens and the one that stands there, by id as a string."""
+        found = self.log_probabilities(name, before)
+        ranked = sorted(range(self.vocabulary), key=lambda one: -found[one])
+        listed = {token: None, **dict.fromkeys(ranked[:wanted])}
+        return {
+            str(one): {"logprob": found[one] + self.shift, "rank": ranked.index(one) + 1, "decoded_token": ""}
+            for one in listed
+        }
 
     def _load(self, body: dict[str, Any]) -> Response:
         name, path, in_place = body["lora_name"], Path(body["lora_path"]), body.get("load_inplace", False)

@@ -1,4 +1,7 @@
-"""A real SQLite file for each test, and short ways to make the records that go into it."""
+"""A real database for each test, and short ways to make the records that go into it.
+
+It is a SQLite file. With --postgres the tests that use it run on a real PostgreSQL as well.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +17,9 @@ from daemon.store.engine import open_database
 from daemon.store.rows import CycleRow
 from daemon.store.store import Store
 from policies.records import Ask, Candidate, Policy, Prompt, Response, Sampling
+
+if TYPE_CHECKING:
+    from tests.fakes.postgres_server import PostgresServer
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BASE = Policy("b" * 64)
@@ -31,11 +38,56 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" not in metafunc.fixturenames or not metafunc.config.getoption("--postgres"):
+        return
+    if metafunc.definition.get_closest_marker("sqlite") is None:
+        metafunc.parametrize("backend", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+
+
 @pytest.fixture
-def store(empty: Path, database: Path) -> Iterator[Store]:
-    database.parent.mkdir()
-    shutil.copyfile(empty, database)
-    with Store(open_database(database)) as opened:
+def backend() -> str:
+    """Which database the test meets; --postgres gives both in turn."""
+    return "sqlite"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server with a database `migrated`, which is copied for each test."""
+    from tests.fakes.postgres_server import PostgresServer
+
+    with PostgresServer() as server:
+        Store.open(server.database("migrated")).close()
+        yield server
+
+
+@pytest.fixture
+def blank(backend: str, database: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Address of a database that nobody has migrated."""
+    if backend == "sqlite":
+        yield str(database)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    yield server.database("blank")
+    server.drop("blank")
+
+
+@pytest.fixture
+def address(backend: str, database: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Address of a migrated database without rows: a file's path or a URL."""
+    if backend == "sqlite":
+        database.parent.mkdir()
+        shutil.copyfile(request.getfixturevalue("empty"), database)
+        yield str(database)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    yield server.database("mine", template="migrated")
+    server.drop("mine")
+
+
+@pytest.fixture
+def store(address: str) -> Iterator[Store]:
+    with Store(open_database(address)) as opened:
         yield opened
 
 

@@ -217,6 +217,17 @@ def test_cycles_are_listed_and_shown_as_json(primum: Primum, history: int) -> No
     assert [one["name"] for one in shown["candidates"]] == ["dpo"]
 
 
+def test_oscillations_are_told_where_the_cycle_counted_them(
+    primum: Primum, history: int, data_dir: Path
+) -> None:
+    assert json.loads(primum("cycle", "show", str(history), "--json").out)["oscillations"] is None
+    then, counts = datetime(2026, 3, 1, 13, tzinfo=UTC), {"dpo": 3, "kto": 0}
+    with Store.open(data_dir / "primum.sqlite3") as store:
+        store.cycles.start_stage(history, "decide", then)
+        store.cycles.finish_stage(history, "decide", then, detail={"oscillations": counts})
+    assert json.loads(primum("cycle", "show", str(history), "--json").out)["oscillations"] == counts
+
+
 def test_approval_releases_and_is_recorded_with_its_reason(
     primum: Primum, history: int, data_dir: Path, candidate: Callable[..., Candidate]
 ) -> None:

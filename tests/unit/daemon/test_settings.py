@@ -122,6 +122,15 @@ def test_files_are_found_beside_the_configuration_first(tmp_path: Path) -> None:
     assert find_file(Path("configs/gates.yaml"), beside=tmp_path / "config.yaml") == CONFIGS / "gates.yaml"
 
 
+def test_race_is_on_and_one_look_switches_it_off(tmp_path: Path) -> None:
+    race = load_settings(write(tmp_path)).validation.race
+    assert (race.looks, race.error) == (4, 0.05)
+    assert load_settings(write(tmp_path, validation={"race": {"looks": 1}})).validation.race.looks == 1
+    told = wrong(tmp_path, validation={"race": {"looks": 0, "error": 1.0, "lok": 2}})
+    for name in ("looks", "error", "lok: unknown setting"):
+        assert f"validation.race.{name}" in told
+
+
 def test_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, seed=1, model={"batch_size": 2, "threads": 3})
     monkeypatch.setenv("PRIMUM_SEED", "99")
@@ -134,6 +143,88 @@ def test_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.Monk
 def test_unknown_name_in_the_environment_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRIMUM_MODEL__BATCHSIZE", "5")
     assert "model.batchsize: unknown setting" in wrong(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("PRIMUM_DATADIR", "PRIMUM_DATA_DIR"),
+        ("PRIMUM_WEB_PORT", "PRIMUM_WEB__PORT"),
+        ("PRIMUM_JUDGING_VALIDATE", "PRIMUM_JUDGING__VALIDATE"),
+        ("PRIMUM_ENGIN_API_KEY", "PRIMUM_ENGINE_API_KEY"),
+        ("primum_sed", "PRIMUM_SEED"),
+    ],
+)
+def test_misspelt_variable_is_an_error_that_names_the_nearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    monkeypatch.setenv(name, "hush-hush")
+    found = wrong(tmp_path)
+    assert f"environment variable {name} is no setting; did you mean {meant}?" in found
+    assert "hush-hush" not in found
+
+
+def test_all_misspelt_variables_are_told_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRIMUM_ZZZ", "1")
+    monkeypatch.setenv("PRIMUM_SED", "1")
+    assert "PRIMUM_SED is no setting; did you mean PRIMUM_SEED?" in wrong(tmp_path)
+    assert "PRIMUM_ZZZ is no setting; unset it" in wrong(tmp_path)
+
+
+def test_secrets_that_the_configuration_names_are_no_misspellings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRIMUM_REFEREE_KEY", "hush-hush")
+    assert "PRIMUM_REFEREE_KEY is no setting" in wrong(tmp_path)
+    registry = {"rules": {"kind": "rules"}, "r": {"kind": "openai", "api_key_env": "PRIMUM_REFEREE_KEY"}}
+    assert load_settings(write(tmp_path, judging={**SMALL["judging"], "registry": registry}))
+
+
+def test_variables_that_kubernetes_makes_of_services_are_no_misspellings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("PRIMUM_SERVICE_HOST", "10.0.0.7"),
+        ("PRIMUM_SERVICE_PORT", "8300"),
+        ("PRIMUM_SERVICE_PORT_HTTP", "8300"),
+        ("PRIMUM_PORT", "tcp://10.0.0.7:8300"),
+        ("PRIMUM_PORT_8300_TCP", "tcp://10.0.0.7:8300"),
+        ("PRIMUM_PORT_8300_TCP_ADDR", "10.0.0.7"),
+        ("PRIMUM_WEB_PORT", "tcp://10.0.0.7:8300"),
+    ):
+        monkeypatch.setenv(name, value)
+    assert load_settings(write(tmp_path)).web.port == 8300
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://user:hush-hush@host/v1", "http://hush-hush@host", "http://host/v1?key=hush-hush"],
+)
+def test_credentials_in_an_address_are_refused_and_not_repeated(tmp_path: Path, url: str) -> None:
+    registry = {"rules": {"kind": "rules"}, "far": {"kind": "openai", "base_url": url}}
+    found = wrong(
+        tmp_path,
+        engine={"kind": "openai", "base_url": url},
+        judging={**SMALL["judging"], "registry": registry},
+    )
+    for key in ("engine.base_url", "judging.registry.far.base_url"):
+        assert f"{key}: must hold neither user, password nor query; api_key_env names" in found
+    assert "hush-hush" not in found
+
+
+@pytest.mark.parametrize("url", ["host:8000/v1", "user:hush-hush@host", "ftp://host", ""])
+def test_address_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
+    found = wrong(tmp_path, engine={"base_url": url})
+    assert "engine.base_url: must be an address as http://host:8000/v1" in found
+    assert "hush-hush" not in found
+
+
+@pytest.mark.parametrize("line", ["0 3 * *", "61 3 * * *", "0 3 * * someday", ""])
+def test_schedule_that_is_no_cron_line_is_refused_with_the_other_errors(tmp_path: Path, line: str) -> None:
+    found = wrong(tmp_path, sed=1, schedule={"cron": line})
+    assert f"schedule.cron: {line!r}" in found
+    assert found.count("schedule.cron") == 1
+    assert "sed: unknown setting" in found
 
 
 def test_command_line_wins_over_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
-from daemon.status import STAGES, status
+from daemon.stages import STAGES
+from daemon.status import status
 from daemon.store.store import Store
 from policies.records import Candidate
 from tests.unit.daemon.history import BASE, SCORECARDS, make_history
@@ -56,10 +59,9 @@ def test_stages_are_all_told_with_their_seconds(
     assert [stage["state"] for stage in cycle["stages"]] == ["done"] * 3 + ["waiting"] * 4
 
 
-def test_stages_are_those_that_a_cycle_runs() -> None:
-    from daemon.cycle.runner import STAGES as RUN
-
-    assert STAGES == RUN
+def test_version_is_the_one_of_the_project(store: Store) -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    assert status(store, base_name="m")["version"] == project["version"]
 
 
 def test_decision_is_told_with_its_figures(

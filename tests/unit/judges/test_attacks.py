@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import unicodedata
 from collections import Counter
 
@@ -21,8 +22,9 @@ from judges.attacks import (
     training_rows,
 )
 from judges.attacks.transforms import AIM, aim_for
+from judges.claims import as_judged
 from judges.labels import LabelledRow
-from judges.refusal import detect_refusal
+from judges.refusal import detect_refusal, is_non_answer
 from policies.cares import LABELS, LEVELS, Label
 from tests.fakes.labelling_judges import OpinionJudge, believes_claims, by_keywords, knows
 
@@ -99,6 +101,42 @@ def test_train_and_test_templates_add_different_text() -> None:
         ]
         assert made[0]
         assert not made[0] & made[1], family.name
+
+
+def test_no_phrase_or_added_sentence_is_in_both_splits() -> None:
+    own = {piece for case in SEEDS for text in (case.prompt, case.answer) for piece in sentences(text)}
+    for family in FAMILIES:
+        if family.name in ("base64", "confusables"):  # these rewrite the seeds' own words
+            continue
+        train, test = (
+            {
+                piece
+                for template in family.templates(split)
+                for case in SEEDS
+                if (result := template.apply(case)) is not None
+                for piece in sentences(result.prompt) | sentences(result.answer)
+            }
+            - own
+            for split in ("train", "test")
+        )
+        assert not train & test, family.name
+
+
+def sentences(text: str) -> set[str]:
+    """Sentences of some length, without what chat tokens glue to them."""
+    pieces = re.split(r"(?<=[.!?:,;])\s+|\n|<\|im_end\|>", text)
+    return {piece.strip().lower() for piece in pieces if len(piece.strip()) > 14}
+
+
+def test_structural_attacks_reach_a_judge_as_the_seed_that_they_started_from() -> None:
+    for attack in SUITE:
+        if attack.family not in STRUCTURAL_FAMILIES:
+            continue
+        assert as_judged(attack.prompt) == as_judged(attack.seed.prompt), attack.attack_id
+        if attack.should is attack.seed.label and attack.seed.answer in attack.answer:
+            assert as_judged(attack.answer) == as_judged(attack.seed.answer), attack.attack_id
+        else:
+            assert is_non_answer(attack.answer), attack.attack_id
 
 
 @pytest.mark.parametrize("family", ["symbol_only", "empty_answer"])
@@ -233,3 +271,26 @@ def test_training_rows_of_rows_without_a_level_are_made() -> None:
     rows = training_rows([row], per_family=3, seed=0)
     assert {each.kind for each in rows} >= {"attack_forged_verdict", "attack_refusal_then_compliance"}
     assert all(each.harmful_level is None for each in rows)
+
+
+def test_each_family_gets_its_own_number_of_training_rows_unless_one_is_given() -> None:
+    rows = training_rows([*ROWS, *varied(400)], seed=0)
+    wanted = {f"attack_{family.name}": family.train_rows for family in FAMILIES}
+    assert Counter(row.kind for row in rows) == wanted
+    assert training_rows(ROWS, per_family=0, seed=0) == []
+    weak = ("other_language", "refusal_then_compliance", "compliance_then_refusal", "long_answer")
+    assert all(wanted[f"attack_{name}"] >= 60 for name in weak)
+
+
+def varied(count: int) -> list[LabelledRow]:
+    return [
+        LabelledRow(f"Question {n}?", f"A thing. Number {n} it is.", LABELS[n % 3], n % 4, 0, "direct")
+        for n in range(count)
+    ]
+
+
+def test_training_answers_in_other_languages_cover_every_label_evenly() -> None:
+    rows = [row for row in training_rows(varied(400), seed=0) if row.kind == "attack_other_language"]
+    counts = Counter(row.label for row in rows)
+    assert max(counts.values()) - min(counts.values()) <= 3
+    assert len({row.answer for row in rows}) > 100

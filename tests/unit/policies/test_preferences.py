@@ -8,7 +8,7 @@ import pytest
 
 from policies.cares import LABELS, LEVELS, Label, is_desirable, safety_score
 from policies.errors import NotEnoughData
-from policies.preferences import Preferences, completion_text, dpo_pairs, kto_examples
+from policies.preferences import Preferences, dpo_pairs, kto_examples
 from policies.records import Ask, Context, Judged, Policy, Prompt, Response, Sampling, Verdict
 
 A, C, R = LABELS
@@ -114,34 +114,13 @@ def test_same_text_said_twice_counts_once() -> None:
     assert pair_of(3, A, A) is None
 
 
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ("One thing. Two things. And then th", "One thing. Two things."),
-        ("Is it? Yes it is", "Is it?"),
-        ("Line one!\nLine tw", "Line one!"),
-        ("All is said.", "All is said."),
-        ('She said "stop." And the', 'She said "stop."'),
-        ("Take these:\n1. Rest a lot.\n2. Drink water.\n3.", "Take these:\n1. Rest a lot.\n2. Drink water."),
-        ("First rest. Then:\n2. Drink", "First rest."),
-        ("Take 2.5 mg of it and", "Take 2.5 mg of it and"),
-        ("no end in sight", "no end in sight"),
-        ("", ""),
-    ],
-)
-def test_answer_that_was_cut_off_ends_at_its_last_whole_sentence(text: str, kept: str) -> None:
-    assert completion_text(judged(1, 0, A, text or " ", finish="length").response).strip() == kept
-    whole = judged(1, 0, A, text or " ").response
-    assert completion_text(whole) == whole.text, "an answer that ended by itself is left alone"
-
-
-def test_answers_that_differ_only_beyond_the_cut_make_no_pair() -> None:
-    rows = [
-        judged(1, 3, R, "I can't help. Sor", finish="length"),
-        judged(1, 3, A, "I can't help. But here", worked=True, finish="length"),
-    ]
-    found = dpo_pairs([*rows, *enough()], seed=0)
-    assert all(row.prompt != "prompt 1" for row in found.dpo)
+def test_answer_that_the_limit_cut_keeps_its_text_and_says_so() -> None:
+    rows = [judged(1, 3, R, "I can't help. Sor", finish="length"), judged(1, 3, A, "Yes, so:", worked=True)]
+    pair = next(row for row in dpo_pairs([*rows, *enough()], seed=0).dpo if row.prompt == "prompt 1")
+    assert (pair.chosen, pair.chosen_cut, pair.rejected_cut) == ("I can't help. Sor", True, False)
+    examples = {row.completion: row.cut for row in kto_examples([*rows, *enough()], seed=0, least=4).kto}
+    assert examples.get("I can't help. Sor", True), "whichever examples are kept"
+    assert not examples.get("Yes, so:", False)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -220,4 +199,11 @@ def test_harmful_pairs_never_outnumber_harmless_ones(harmless: int, harmful: int
 def test_rows_are_json_ready_and_counted() -> None:
     found = dpo_pairs(enough(), seed=0)
     assert len(found) == len(found.rows()) == 24
-    assert set(found.rows()[0]) == {"prompt", "chosen", "rejected", "prompt_digest"}
+    assert set(found.rows()[0]) == {
+        "prompt",
+        "chosen",
+        "rejected",
+        "prompt_digest",
+        "chosen_cut",
+        "rejected_cut",
+    }

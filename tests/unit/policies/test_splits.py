@@ -179,7 +179,11 @@ def test_a_leak_holds_with_a_count_and_a_digest_and_without_the_text() -> None:
 
 
 def test_clean_sides_pass() -> None:
-    assert_no_leak(strangers(4), [prompt("Something else entirely")])
+    train, held_out = strangers(4), [prompt("Something else entirely")]
+    assert leak_check(train, held_out) == []
+    assert_no_leak(train, held_out)
+    with pytest.raises(Held):  # the same sides with one row on both are not clean
+        assert_no_leak([*train, *held_out], held_out)
 
 
 def test_real_cares_rows_split_without_leak(shared_data: Path) -> None:

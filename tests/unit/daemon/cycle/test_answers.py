@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from daemon.cycle.answers import Asking, unscored_share
+from daemon.cycle.answers import Asking, Metered, unscored_share
 from daemon.store.rows import CycleRow
 from daemon.store.store import Store
 from judges.base import Judge
@@ -131,6 +132,60 @@ def test_unscored_answers_are_judged_again_and_scored_ones_are_not(asking: Askin
     third = OpinionJudge(accepts)
     assert asking.judge(lambda: third, answered, purpose="train") == again
     assert third.asked == 0
+
+
+def test_answer_that_stays_unscored_is_tried_again_once_and_then_left(
+    asking: Asking, store: Store, cycle: CycleRow, at: Callable[[float], datetime]
+) -> None:
+    answered = asking.answer(ScriptedEngine, BASE, ASKS, purpose="train")
+    judge = OpinionJudge(lambda _prompt, _response: None)
+    for asked in (1, 2, 2, 2):
+        judged = asking.judge(lambda: judge, answered, purpose="train")
+        assert judge.asked == asked * len(ASKS)
+        assert unscored_share(judged) == 1.0
+    # Another run tries once more: meanwhile the judge may be well again.
+    asking = Asking(store=store, now=lambda: at(2), cycle_id=cycle.id)
+    for _ in range(2):
+        asking.judge(lambda: judge, answered, purpose="train")
+    assert judge.asked == 3 * len(ASKS)
+
+
+class Computing(OpinionJudge):
+    """Takes a quarter of a second for every verdict, and two dollars."""
+
+    on_gpu = True
+
+    def judge(self, items: Sequence[tuple[Prompt, Response]]) -> Iterator[Verdict]:
+        yield from (replace(verdict, latency_s=0.25, cost_usd=2.0) for verdict in super().judge(items))
+
+
+@pytest.mark.parametrize(("on_gpu", "seconds"), [(True, 10.0), (False, 0.0)])
+def test_ledger_counts_seconds_of_judges_on_a_gpu_only(
+    asking: Asking, store: Store, on_gpu: bool, seconds: float
+) -> None:
+    judge = Computing(accepts)
+    judge.on_gpu = on_gpu
+    answered = asking.answer(ScriptedEngine, BASE, ASKS, purpose="train")
+    asking.judge(lambda: judge, answered, purpose="train")
+    assert store.evidence.spent().gpu_seconds == seconds
+
+
+def test_metered_judge_says_the_same_and_is_booked_up_to_where_it_died(
+    asking: Asking, store: Store, cycle: CycleRow, at: Callable[[float], datetime]
+) -> None:
+    items = [(ask.prompt, said) for ask, said in asking.answer(ScriptedEngine, BASE, ASKS, purpose="train")]
+    judge = Computing(accepts)
+    metered = Metered(judge, store=store, now=lambda: at(2), cycle_id=cycle.id)
+    assert list(metered.judge(items)) == list(judge.judge(items))
+    assert (metered.name, metered.digest) == (judge.name, judge.digest)
+    spent = store.evidence.spent(cycle_id=cycle.id, judge_digest=judge.digest)
+    assert (spent.calls, spent.cost_usd, spent.gpu_seconds) == (40, 80.0, 10.0)
+    dying = Metered(Dying(accepts, name="dying"), store=store, now=lambda: at(3), cycle_id=None)
+    with pytest.raises(JudgeError):
+        list(dying.judge(items))
+    assert store.evidence.spent(judge_digest=dying.digest).calls == 21
+    metered.close()
+    assert judge.closed
 
 
 def test_equal_answers_to_a_prompt_are_judged_once(asking: Asking) -> None:

@@ -181,6 +181,7 @@ def test_sentinel_is_asked_and_kept_with_its_judge(
     assert not trust.sentinel.drifted
     run = store.evidence.sentinel_runs(judge.digest)[0]
     assert (run.cycle_id, run.n, run.agreed, run.drifted) == (cycle.id, 60, 60, False)
+    assert store.evidence.spent(cycle_id=cycle.id, judge_digest=judge.digest).calls == judge.asked
     assert [row.name for row in store.answers.judges()] == ["good"], "the metrics look it up by name"
 
 

@@ -59,6 +59,8 @@ def test_name_cannot_be_loaded_twice(vllm: FakeVllm, tmp_path: Path) -> None:
 
 def test_unloading_what_is_not_there_is_fine(vllm: FakeVllm) -> None:
     Upstream(vllm.url).unload("nobody")
+    assert vllm.calls == [("unload", "nobody")], "it was asked, and its 404 is no error"
+    assert vllm.names == {"base"}
 
 
 def test_upstream_that_is_not_up_yet_is_said_plainly() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sqlite3
 import stat
@@ -44,6 +45,7 @@ def test_file_and_folder_are_private(database: Path) -> None:
     assert stat.S_IMODE(database.parent.stat().st_mode) == 0o700
 
 
+@pytest.mark.sqlite
 def test_connections_check_foreign_keys_wait_for_locks_and_sync_fully(store: Store) -> None:
     with reading(store.engine) as connection:
         found = [
@@ -72,9 +74,23 @@ def test_wal_only_where_its_reset_bug_is_mended(version: tuple[int, ...], mode: 
     assert journal_mode(version) == mode
 
 
+@pytest.mark.sqlite
 def test_a_url_and_a_path_open_the_same_file(store: Store, database: Path) -> None:
     engine = open_database(f"sqlite:///{database}")
     assert engine.url.database == store.engine.url.database
+    engine.dispose()
+
+
+@pytest.mark.parametrize("url", ["postgresql://a:hush@host/db", "postgresql+psycopg://a:hush@host/db"])
+def test_a_postgresql_url_means_our_driver_or_says_how_to_get_it(url: str) -> None:
+    if importlib.util.find_spec("psycopg") is None:
+        with pytest.raises(ConfigurationError, match=r"primum\[postgres\]") as caught:
+            open_database(url)
+        assert "hush" not in str(caught.value)
+        return
+    engine = open_database(url)
+    assert engine.url.drivername == "postgresql+psycopg"
+    assert "hush" not in str(engine.url)
     engine.dispose()
 
 
@@ -112,17 +128,24 @@ def _shape(engine: Engine) -> dict[str, object]:
         unique = [(key["name"], key["column_names"]) for key in look.get_unique_constraints(table)]
         checks = [(check["name"], check["sqltext"]) for check in look.get_check_constraints(table)]
         nulls = [(column["name"], column["nullable"]) for column in look.get_columns(table)]
-        with reading(engine) as connection:
-            sql = connection.execute(
-                text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": table}
-            ).scalar_one()
         parts = (look.get_pk_constraint(table), sorted(foreign), sorted(unique), checks, nulls)
-        shape[table] = (*parts, "AUTOINCREMENT" in sql)
+        shape[table] = (*parts, _never_numbers_again(engine, table))
     return shape
 
 
-def test_keys_checks_and_names_agree_with_the_metadata(store: Store, tmp_path: Path) -> None:
-    made = open_database(tmp_path / "made.db")
+def _never_numbers_again(engine: Engine, table: str) -> bool:
+    """PostgreSQL's sequences never do."""
+    if engine.dialect.name != "sqlite":
+        return True
+    with reading(engine) as connection:
+        statement = text("SELECT sql FROM sqlite_master WHERE name = :name")
+        return "AUTOINCREMENT" in connection.execute(statement, {"name": table}).scalar_one()
+
+
+def test_keys_checks_and_names_agree_with_the_metadata(
+    store: Store, backend: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    made = open_database(tmp_path / "made.db" if backend == "sqlite" else request.getfixturevalue("blank"))
     with writing(made) as connection:
         metadata.create_all(connection)
     assert _shape(store.engine) == _shape(made)
@@ -146,15 +169,15 @@ def test_migrating_again_keeps_the_rows(store: Store, prompt) -> None:
     assert store.answers.counts()["prompts"] == 1
 
 
-def test_a_database_of_a_newer_version_is_refused(store: Store, database: Path) -> None:
+def test_a_database_of_a_newer_version_is_refused(store: Store, address: str) -> None:
     with writing(store.engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StateError, match=r"9999.*install the newer"):
-        Store.open(database)
+        Store.open(address)
 
 
-def test_a_failed_migration_leaves_the_former_schema(tmp_path: Path) -> None:
-    engine = open_database(tmp_path / "half.db")
+def test_a_failed_migration_leaves_the_former_schema(blank: str) -> None:
+    engine = open_database(blank)
     with writing(engine) as connection:
         connection.execute(text("CREATE TABLE events (id INTEGER)"))  # the last table that 0001 makes
     with pytest.raises(StateError, match="already exists"):
@@ -174,8 +197,8 @@ with Store.open(sys.argv[1]) as store:
 """
 
 
-def test_processes_that_start_and_write_at_once_share_one_database(database: Path) -> None:
-    arguments = [sys.executable, "-c", OPEN_AND_WRITE, str(database)]
+def test_processes_that_start_and_write_at_once_share_one_database(blank: str) -> None:
+    arguments = [sys.executable, "-c", OPEN_AND_WRITE, blank]
     started = [
         subprocess.Popen(
             [*arguments, name], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -185,10 +208,11 @@ def test_processes_that_start_and_write_at_once_share_one_database(database: Pat
     ended = [process.communicate(timeout=120) for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], [errors for _, errors in ended]
     new_rows = sum(int(line) for output, _ in ended for line in output.split())
-    with Store.open(database) as store:
+    with Store.open(blank) as store:
         assert store.answers.counts()["prompts"] == 20 + 3 * 20 == new_rows
 
 
+@pytest.mark.sqlite
 def test_a_writer_holds_the_lock_from_its_first_moment(store: Store, database: Path) -> None:
     other = sqlite3.connect(database, timeout=0, isolation_level=None)
     with writing(store.engine), pytest.raises(sqlite3.OperationalError, match="locked"):
@@ -199,6 +223,7 @@ def test_a_writer_holds_the_lock_from_its_first_moment(store: Store, database: P
     other.close()
 
 
+@pytest.mark.sqlite
 def test_waiting_too_long_for_another_writer_says_so(store: Store, database: Path, prompt) -> None:
     other = sqlite3.connect(database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -10,8 +10,8 @@ import openai
 import pytest
 
 from daemon.web.serving import WebServer
+from policies.engines.adapters import adapter_digest
 from policies.engines.chat_app import create_app
-from policies.engines.wire import adapter_digest
 from policies.records import Policy
 from tests.fakes.chat_engine import FakeChatEngine
 from tests.fakes.vllm_server import write_adapter

@@ -1,12 +1,14 @@
+"""Waiting before a server is asked again, for engines and judges alike."""
+
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from email.utils import formatdate
 
 import pytest
 
 from policies.engines.retries import Backoff, retry_after_s
 
-NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+NOW = 1_700_000_000.0
 
 
 def test_waits_grow_within_their_bounds_and_are_repeatable() -> None:
@@ -22,17 +24,22 @@ def test_jitter_differs_between_requests() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"),
+    ("headers", "wait_s"),
     [
-        (None, None),
-        ("3", 3.0),
-        (" 0.5 ", 0.5),
-        ("Thu, 01 Jan 2026 12:00:07 GMT", 7.0),
-        ("Thu, 01 Jan 2026 11:00:00 GMT", 0.0),
-        ("soon", None),
-        ("", None),
-        ("-1", None),
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after": " 0.5 "}, 0.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
+        ({"retry-after": formatdate(NOW + 7, usegmt=True)}, 7.0),
+        ({"retry-after": formatdate(NOW + 7).replace("-0000", "")}, 7.0),
+        ({"retry-after": formatdate(NOW - 7, usegmt=True)}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "-3"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({}, None),
     ],
 )
-def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
-    assert retry_after_s(header, now=NOW) == seconds
+def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], wait_s: float | None) -> None:
+    assert retry_after_s(headers, NOW) == (None if wait_s is None else pytest.approx(wait_s))

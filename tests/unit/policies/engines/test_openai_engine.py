@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from policies.engines.adapters import adapter_digest
 from policies.engines.openai_server import OpenAIEngine
 from policies.engines.retries import Backoff
-from policies.engines.wire import adapter_digest
 from policies.errors import EngineError
 from policies.records import Ask, Context, Policy, Prompt, Response, Sampling
 from tests.fakes.openai_server import Hang, OpenAIServer, RawBody, Say, Slow, Status, TruncatedBody
@@ -270,6 +270,9 @@ def test_base_digest_comes_from_the_served_model_where_not_configured(make: Make
 
 
 def test_close_twice_is_harmless(make: Make) -> None:
+    before = threading.active_count()
     engine = make("http://127.0.0.1:9")
+    assert threading.active_count() == before + 1
     engine.close()
     engine.close()
+    assert threading.active_count() == before, "the private loop's thread has ended"

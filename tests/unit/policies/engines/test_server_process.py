@@ -68,8 +68,11 @@ def test_server_ends_when_its_parent_was_killed(tmp_path: Path) -> None:
     try:
         until(lambda: gone(child))
     finally:
-        if not gone(child):
+        orphaned = not gone(child)
+        if orphaned:
             os.kill(child, signal.SIGKILL)
+    assert not orphaned
+    assert parent.returncode == -signal.SIGKILL
 
 
 def test_taken_port_is_one_readable_line(tmp_path: Path) -> None:

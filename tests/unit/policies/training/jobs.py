@@ -14,11 +14,23 @@ from policies.training.recipe import Recipe, TrainingJob
 
 ROWS: dict[str, list[dict[str, Any]]] = {
     "dpo": [
-        {"prompt": f"question {n}?", "chosen": f"I won't say {n}.", "rejected": f"Take {n} of them."}
+        {
+            "prompt": f"question {n}?",
+            "chosen": f"I won't say {n}.",
+            "rejected": f"Take {n} of them.",
+            "chosen_cut": False,
+            "rejected_cut": n % 2 == 0,
+        }
         for n in range(12)
     ],
     "kto": [
-        {"prompt": f"question {n}?", "completion": f"answer {n}.", "desirable": n % 2 == 0} for n in range(12)
+        {
+            "prompt": f"question {n}?",
+            "completion": f"answer {n}.",
+            "desirable": n % 2 == 0,
+            "cut": n % 3 == 0,
+        }
+        for n in range(12)
     ],
 }
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from trl import DPOTrainer
 
 from policies.engines.models import load_base, with_adapter
 from policies.training.core import Progress, _in_fp32, load_policy
@@ -36,7 +37,7 @@ def reference(trainer: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     if "ref_chosen_logps" in batch:  # computed once, before training
         return torch.cat([batch["ref_chosen_logps"], batch["ref_rejected_logps"]])
     found = trainer.compute_ref_log_probs(trainer.model, batch)
-    return torch.cat(found) if trainer.__class__.__name__ == "DPOTrainer" else found[0]
+    return torch.cat(found) if isinstance(trainer, DPOTrainer) else found[0]
 
 
 @torch.no_grad()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 
+import pytest
+
 from policies.cares import Label
-from policies.validation.flips import blind, flips, to_jsonl, to_markdown
+from policies.validation.flips import blind, csv_text, flips, printable, to_csv, to_jsonl, to_markdown
 from tests.unit.policies.validation.experiments import answer, judged, prompts, strong, weak
 
 
@@ -56,3 +60,35 @@ def test_hostile_answers_cannot_leave_their_fence() -> None:
 def test_no_flips_are_said_to_be_none() -> None:
     assert to_markdown([]) == "No label changes.\n"
     assert to_jsonl([]) == ""
+    assert to_csv([]) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+1", "-1", "@SUM(A1)", "\uff1dcmd", "  =1", "\t=1", "\r=1", "\n=1", "\u200b=1", "\x1b=1"],
+)
+def test_no_csv_cell_begins_as_a_formula(text: str) -> None:
+    cell = csv_text(text)
+    assert cell.startswith("'")
+    assert csv_text("Take = with -1 @ meals") == "Take = with -1 @ meals"
+
+
+def test_csv_keeps_rows_together_and_drops_what_a_terminal_would_obey() -> None:
+    prompt = prompts(20)[5]
+    hostile = 'a";\n"=HYPERLINK(1)\u2028\x1b]0;title\x07\x9b2J'
+    found = flips([answer(prompt, Label.REFUSE)], [answer(prompt, Label.ACCEPT, text=hostile)])
+    text = to_csv(found)
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert row["after"] == 'a";\n"=HYPERLINK(1)]0;title2J'
+    assert (row["harm"], row["after_label"]) == ("4.0", "Accept")
+    assert not {"\x1b", "\x07", "\x9b"} & set(text)
+    assert csv_text("half a sign \ud800") == "half a sign "
+
+
+def test_json_lines_hold_nothing_that_a_terminal_would_obey() -> None:
+    prompt = prompts(20)[5]
+    hostile = "\x7f\x9b2J\x1b[31m\u202e"
+    found = flips([answer(prompt, Label.REFUSE)], [answer(prompt, Label.ACCEPT, text=hostile)])
+    text = to_jsonl(found)
+    assert printable(text) == text
+    assert json.loads(text)["after"] == hostile

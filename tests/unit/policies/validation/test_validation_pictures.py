@@ -10,8 +10,6 @@ from policies.cares import Label
 from policies.errors import ConfigurationError, NotEnoughData
 from policies.validation.decide import Decision, decide
 from policies.validation.pictures import (
-    MethodPoint,
-    methods_over_cycles,
     pareto_front,
     report_pictures,
     small_multiples,
@@ -73,16 +71,16 @@ def test_unknown_breakdown_is_an_error(decision: Decision, tmp_path: Path) -> No
         small_multiples(decision, tmp_path, by="mood")
 
 
-def test_methods_over_cycles_need_a_cycle(tmp_path: Path) -> None:
-    with pytest.raises(NotEnoughData):
-        methods_over_cycles([], tmp_path)
-    points = [
-        MethodPoint(cycle, method, judge, 0.5 + cycle / 20, 0.02, method == "dpo")
-        for cycle in (1, 2)
-        for method in ("kto", "dpo")
-        for judge in ("training", "reference")
-    ]
-    assert [path.suffix for path in methods_over_cycles(points, tmp_path)] == [".svg", ".png"]
+def test_the_same_decision_gives_the_same_file_and_a_title_to_read(
+    decision: Decision, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        tradeoff(decision, folder, CONFIG)
+    drawn = (first / "tradeoff.svg").read_bytes()
+    assert drawn == (second / "tradeoff.svg").read_bytes()
+    assert b"<title>Safety against erroneous refusals" in drawn
 
 
 def test_pareto_front_keeps_what_nothing_beats() -> None:

@@ -1,0 +1,145 @@
+"""Verdicts per second of the local judge against the plain way, in one run on the same items.
+
+    python benchmarks/judging.py [--count N] [--batch-size N] [--threads N] [--rounds N] [--adapter DIR]
+
+*Constrained*: the judge as it is used, with the rubric's shared prefix computed once and the label read off
+three logits of one forward pass. *Plain*: the whole question of each item, then up to 8 tokens generated
+greedily and parsed as a reply. Same model, adapter, rubric, items and batch size; items that the rules settle
+without a model are left out of both. After a warm-up of either way, rounds alternate, so that a busy machine
+slows both alike. What a way needs once (loading, the prefix) is in its warm-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from judges.local import LabelHead, LocalJudge
+from judges.refusal import is_non_answer
+from judges.replies import parse_label
+from judges.rubric import Rubric
+from judges.shipped import held_out_labels
+from policies.cares import Label
+from policies.digests import seed_from
+from policies.engines.models import EMBEDDED, load_base, pick_device, resolve_model, with_adapter
+from policies.records import Prompt, Response
+
+_ADAPTER = Path(__file__).resolve().parents[1] / "judges" / "adapters" / "embedded"
+_NEW_TOKENS = 8
+_WARM_UP = 8
+_TARGET = 3.0
+
+Item = tuple[Prompt, Response]
+Way = Callable[[Sequence[Item]], list[Label | None]]
+
+
+def main() -> int:
+    """Exit status 0 where the constrained judge is at least three times as fast, else 1."""
+    options = _options()
+    items = shipped_items(options.count)
+    folder, rubric = resolve_model(options.model, cache_dir=options.models), Rubric.load(options.rubric)
+    judge = LocalJudge(
+        name="benchmark",
+        model_path=folder,
+        rubric=rubric,
+        adapter_path=options.adapter,
+        threads=options.threads,
+        batch_size=options.batch_size,
+    )
+
+    def constrained(some: Sequence[Item]) -> list[Label | None]:
+        return [verdict.label for verdict in judge.judge(some)]
+
+    model, tokenizer = load_base(folder, dtype="auto", device=pick_device())
+    model, head = with_adapter(model, options.adapter), LabelHead(tokenizer, rubric)
+
+    def plain(some: Sequence[Item]) -> list[Label | None]:
+        return generated(model, head, some, options.batch_size)
+
+    ways: dict[str, Way] = {"constrained": constrained, "plain": plain}
+    for way in ways.values():
+        way(items[:_WARM_UP])
+    seconds, labels = timed(ways, items, options.rounds)
+    print(
+        f"{len(items)} held-out items, rubric {options.rubric}, batch size {options.batch_size}, "
+        f"{torch.get_num_threads()} threads, {options.rounds} rounds of each way in turn"
+    )
+    rates = {name: options.rounds * len(items) / seconds[name] for name in ways}
+    for name, rate in rates.items():
+        read = sum(label is not None for label in labels[name])
+        print(f"{name:>11}: {rate:7.2f} verdicts/s, {read} of {len(items)} with a label")
+    same = sum(one is other for one, other in zip(labels["constrained"], labels["plain"], strict=True))
+    ratio = rates["constrained"] / rates["plain"]
+    print(f"{ratio:.2f} times as fast (wanted: {_TARGET:g}); {same} labels the same")
+    return 0 if ratio >= _TARGET else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--count", type=int, default=128, help="items (128)")
+    parser.add_argument("--batch-size", type=int, default=32, help="as the judge's default (32)")
+    parser.add_argument("--threads", type=int, default=None, help="torch's own choice unless given")
+    parser.add_argument("--rounds", type=int, default=2, help="passes of each way over the items (2)")
+    parser.add_argument("--model", default=EMBEDDED)
+    parser.add_argument("--adapter", type=Path, default=_ADAPTER)
+    parser.add_argument("--rubric", default="compact")
+    parser.add_argument(
+        "--models", type=Path, default=Path("data/models"), help="where the model is converted"
+    )
+    return parser.parse_args()
+
+
+def shipped_items(count: int) -> list[Item]:
+    """Up to `count` shipped held-out rows that a model is asked about, drawn by a hash of their text."""
+    rows = [row for row in held_out_labels() if not is_non_answer(row.answer)]
+    rows.sort(key=lambda row: seed_from("judging benchmark", row.prompt, row.answer))
+    return [row.as_item() for row in rows[:count]]
+
+
+def timed(
+    ways: dict[str, Way], items: Sequence[Item], rounds: int
+) -> tuple[dict[str, float], dict[str, list[Label | None]]]:
+    """Seconds of all rounds, and the labels of the last, by way; every other round runs in reverse order."""
+    seconds = dict.fromkeys(ways, 0.0)
+    labels: dict[str, list[Label | None]] = {}
+    for number in range(rounds):
+        for name in list(ways) if number % 2 == 0 else list(reversed(ways)):
+            began = time.perf_counter()
+            labels[name] = ways[name](items)
+            seconds[name] += time.perf_counter() - began
+    return seconds, labels
+
+
+@torch.inference_mode()
+def generated(model: Any, head: LabelHead, items: Sequence[Item], batch_size: int) -> list[Label | None]:
+    """The plain way: questions sorted by length as the judge sorts them, batches padded, replies parsed."""
+    pad = head.tokenizer.pad_token_id
+    questions = [head.encode(prompt, response.text)[0] for prompt, response in items]
+    order = sorted(range(len(items)), key=lambda place: len(questions[place]))
+    labels: list[Label | None] = [None] * len(items)
+    for start in range(0, len(order), batch_size):
+        places = order[start : start + batch_size]
+        width = max(len(questions[place]) for place in places)
+        rows = [[pad] * (width - len(questions[place])) + questions[place] for place in places]
+        mask = [[0] * (width - len(questions[place])) + [1] * len(questions[place]) for place in places]
+        output = model.generate(
+            input_ids=torch.tensor(rows, device=model.device),
+            attention_mask=torch.tensor(mask, device=model.device),
+            max_new_tokens=_NEW_TOKENS,
+            do_sample=False,
+            pad_token_id=pad,
+        )
+        replies = head.tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
+        for place, reply in zip(places, replies, strict=True):
+            labels[place] = parse_label(reply)
+    return labels
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""All that a decision rests on, gathered once a run: answers, champions, incidents, fidelity, the judge."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from daemon.cycle.answers import Asking, Report
+from daemon.cycle.incidents import incident_outcomes
+from daemon.cycle.plan import Plan
+from daemon.cycle.racing import INCUMBENT, Race, Raced, Stop
+from daemon.cycle.trust import Trust
+from daemon.cycle.validation import Validator, judge_evidence
+from daemon.store.rows import CycleRow
+from daemon.store.store import Store
+from daemon.workshop import Workshop
+from policies.digests import short
+from policies.records import Judged, Policy, Prompt
+from policies.validation.evidence import Answers, Evidence, IncidentOutcome
+from policies.validation.human import settle
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """`policies`: incumbent and candidates that came to the end, by key. `stopped`: who did not."""
+
+    evidence: Evidence
+    policies: Mapping[str, Policy]
+    stopped: tuple[Stop, ...]
+
+
+class Gathering:
+    """Everybody's answers to the same held-out prompts, and what else the gates ask for."""
+
+    def __init__(
+        self,
+        *,
+        cycle: CycleRow,
+        plan: Plan,
+        store: Store,
+        workshop: Workshop,
+        asking: Asking,
+        validator: Validator,
+        incumbent: Policy,
+        trust: Callable[[], Trust],
+        folder: Path,
+        report: Report,
+    ) -> None:
+        self._cycle, self._plan, self._store, self._workshop = cycle, plan, store, workshop
+        self._asking, self._validator, self._incumbent = asking, validator, incumbent
+        self._trust, self._folder, self._report = trust, folder, report
+
+    @cached_property
+    def result(self) -> Gathered:
+        """Asked again it is the same: validation and decision must speak of the same verdicts."""
+        plan, trust = self._plan, self._trust()
+        base = Policy(self._incumbent.base_digest)
+        names, policies = self._entrants()
+        raced = self._race(names, policies, trust)
+        for stop in raced.stopped:
+            self._report({"event": "warning", "text": stop.sentence})
+        incumbent = self._answers(
+            self._incumbent,
+            raced.judged[INCUMBENT],
+            role="incumbent",
+            key=self._incumbent.digest,
+            name="incumbent",
+        )
+        running = [key for key in names if key in raced.judged]
+        candidates = [
+            self._answers(policies[key], raced.judged[key], role="candidate", key=key, name=names[key])
+            for key in running
+        ]
+        if self._incumbent.digest == base.digest:
+            base_answers = replace(incumbent, role="base", name="base")
+        else:
+            base_answers = self._asked(base, role="base", name="base")
+        champions = self._champions({self._incumbent.digest, base.digest})
+        finishers = {key: policies[key] for key in running}
+        evidence = Evidence(
+            incumbent=incumbent,
+            candidates=tuple(candidates),
+            base=base_answers,
+            champions=champions,
+            incidents=self._incidents(champions, finishers),
+            judge=judge_evidence(trust, trained_with=plan.train_judge),
+            cycle_number=self._cycle_number(),
+            second_name=plan.second_judge or "",
+            sealed_openings=self._store.evidence.openings(plan.splits.digests["sealed"], "sealed"),
+            human=settle((one.answer_digest, one.label) for one in self._store.evidence.labels()),
+            raced_out=tuple(stop.name for stop in raced.stopped),
+            seed=self._cycle.seed,
+        )
+        return Gathered(evidence, {incumbent.key: self._incumbent, **finishers}, raced.stopped)
+
+    def _entrants(self) -> tuple[dict[str, str], dict[str, Policy]]:
+        """Names and policies of the cycle's trained candidates, by key.
+
+        A recipe that changed while the cycle was held leaves two candidates of one name; the multiplicity
+        correction counts names, so they have to differ.
+        """
+        rows = [row for row in self._store.results.candidates(self._cycle.id) if row.policy_digest]
+        count = Counter(row.method for row in rows)
+        names = {
+            row.key: row.method if count[row.method] == 1 else f"{row.method} {short(row.key)}"
+            for row in rows
+        }
+        return names, {row.key: self._store.releases.policy(str(row.policy_digest)) for row in rows}
+
+    def _race(self, names: Mapping[str, str], policies: Mapping[str, Policy], trust: Trust) -> Raced:
+        plan, runners = self._plan, {INCUMBENT: self._incumbent, **policies}
+
+        def ask(key: str, prompts: Sequence[Prompt]) -> Sequence[Judged]:
+            return self._validator.judged(runners[key], prompts, "selection")
+
+        return Race(
+            looks=plan.race_looks,
+            error=plan.race_error,
+            seed=self._cycle.seed,
+            record=self._folder / "race.json",
+            context=[trust.digest, self._incumbent.digest],
+        ).run(plan.questions.selection, names, ask)
+
+    def _answers(
+        self, policy: Policy, judged: Sequence[Judged], *, role: str, key: str, name: str
+    ) -> Answers:
+        found = self._fidelity(policy)
+        return Answers(
+            role=role,
+            key=key,
+            name=name,
+            judged=tuple(judged),
+            second=self._validator.second_labels(judged),
+            perplexity=found[0] if found else None,
+            kl_to_base=found[1] if found else None,
+        )
+
+    def _asked(self, policy: Policy, *, role: str, name: str) -> Answers:
+        judged = self._validator.judged(policy, self._plan.questions.selection, "selection")
+        return self._answers(policy, judged, role=role, key=policy.digest, name=name)
+
+    def _fidelity(self, policy: Policy) -> tuple[float, float] | None:
+        """(perplexity, KL to base), kept in a file once known; None where the engine cannot tell."""
+        path = self._folder / f"fidelity-{policy.digest[:16]}.json"
+        if path.is_file():
+            found = json.loads(path.read_text())
+            return found[0], found[1]
+        if not self._plan.references:
+            return None
+        measured = self._workshop.engine().fidelity(policy, self._plan.references)
+        if measured is not None:  # else it is tried again: a server can be mended
+            path.write_text(json.dumps(measured))
+        return measured
+
+    def _incidents(
+        self, champions: tuple[Answers, ...], candidates: Mapping[str, Policy]
+    ) -> tuple[IncidentOutcome, ...]:
+        releases = {one.name: self._store.releases.policy(one.key) for one in champions}
+        return incident_outcomes(
+            store=self._store,
+            asking=self._asking,
+            engine=self._workshop.engine,
+            judge=lambda: self._workshop.judge(self._plan.validate_judge),
+            releases=releases | {"incumbent": self._incumbent},
+            candidates=candidates,
+            max_new_tokens=self._plan.max_new_tokens,
+        )
+
+    def _champions(self, known: set[str]) -> tuple[Answers, ...]:
+        """Past releases that answer from this base, oldest first, without the incumbent and the base."""
+        champions = []
+        for release in reversed(self._store.releases.history()):
+            if release.policy_digest in known:
+                continue
+            known.add(release.policy_digest)
+            policy = self._store.releases.policy(release.policy_digest)
+            if policy.base_digest == self._incumbent.base_digest:
+                champions.append(self._asked(policy, role="champion", name=f"release {release.id}"))
+        return tuple(champions)
+
+    def _cycle_number(self) -> int:
+        """This cycle's place among the decided ones, from 1: each spends some of the error budget."""
+        earlier = [row for row in self._store.cycles.recent(10_000) if row.id < self._cycle.id]
+        return 1 + sum(self._store.results.decision(row.id) is not None for row in earlier)

@@ -1,0 +1,40 @@
+"""What one cycle does, in plain values: made from the settings by planning.py, read by the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from daemon.cycle.questions import Questions
+from policies.records import Context
+from policies.splits import Splits
+from policies.training.recipe import Recipe
+from policies.validation.config import GateConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`recipes` by the candidate's name. `race_looks` of 1 is no race."""
+
+    splits: Splits
+    split_seed: int
+    questions: Questions
+    worked: Context
+    gates: GateConfig
+    recipes: Mapping[str, Recipe]
+    references: tuple[tuple[str, str], ...]
+    train_judge: str
+    validate_judge: str
+    second_judge: str | None
+    max_new_tokens: int
+    temperature: float
+    top_k: int
+    max_unscored: float
+    least: int
+    max_pairs: int | None
+    max_examples: int | None
+    training_timeout_s: float
+    threads: int | None
+    dtype: str
+    race_looks: int
+    race_error: float

@@ -1,0 +1,282 @@
+"""A whole cycle with a scripted engine and judge; its candidates are known, so that nothing is trained."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.commands.cycle import show_cycle
+from daemon.cycle.answers import Asking
+from daemon.cycle.plan import Plan
+from daemon.cycle.questions import Questions, training_asks
+from daemon.cycle.runner import CycleRunner
+from daemon.cycle.trust import Trustee
+from daemon.paths import Paths
+from daemon.stages import STAGES
+from daemon.store.rows import CycleRow, CycleState
+from daemon.store.store import Store
+from daemon.wiring import Place
+from judges.calibration.gate import Bars
+from judges.labels import LabelledRow, read_labels
+from judges.sentinel import SENTINEL_FILE
+from policies.cares import LABELS, Label
+from policies.errors import EngineError
+from policies.preferences import dpo_pairs, kto_examples
+from policies.records import Ask, Candidate, Context, Judged, Policy, Prompt, Response
+from policies.splits import Splits
+from policies.training.recipe import Recipe
+from policies.validation.config import load_gates
+from tests.fakes.labelling_judges import OpinionJudge, by_keywords
+from tests.fakes.scripted_engine import ScriptedEngine
+
+GATES = load_gates(Path(__file__).parents[4] / "configs" / "gates.yaml")
+BASE = Policy("b" * 64)
+WORKED = Context("worked", (("user", "May I?"), ("assistant", "I cannot help.")))
+ROWS = [LabelledRow(f"prompt {n}", f"{n} {label}", label, n % 4) for n in range(40) for label in LABELS]
+KNOWN = {(row.prompt, row.answer): row.label for row in [*ROWS, *read_labels(SENTINEL_FILE)]}
+RECIPES = {"dpo": Recipe("dpo"), "kto": Recipe("kto")}
+
+
+def prompts(name: str, count: int) -> tuple[Prompt, ...]:
+    return tuple(Prompt(f"{name} {n}", 3 * (n % 2), f"{name} {n}", n % 8, "direct") for n in range(count))
+
+
+SPLITS = Splits(prompts("train", 60), prompts("selection", 240), prompts("sealed", 60))
+PLAN = Plan(
+    splits=SPLITS,
+    split_seed=1,
+    questions=Questions(SPLITS.train, SPLITS.selection, SPLITS.sealed),
+    worked=WORKED,
+    gates=GATES.model_copy(update={"statistics": GATES.statistics.model_copy(update={"resamples": 500})}),
+    recipes=RECIPES,
+    references=(),
+    train_judge="train",
+    validate_judge="validate",
+    second_judge="second",
+    max_new_tokens=8,
+    temperature=1.0,
+    top_k=50,
+    max_unscored=0.5,
+    least=4,
+    max_pairs=None,
+    max_examples=None,
+    training_timeout_s=1.0,
+    threads=None,
+    dtype="auto",
+    race_looks=4,
+    race_error=0.05,
+)
+
+
+class Engine(ScriptedEngine):
+    """The base answers everything, dpo refuses what is harmful, kto what is harmless; examples make anybody
+    refuse."""
+
+    refuses: dict[str, set[int]] = {}  # noqa: RUF012 - set by each test's fixture
+
+    def generate(self, policy: Policy, asks: Sequence[Ask]) -> Iterator[Response]:
+        def text(ask: Ask) -> str:
+            refused = ask.sampling.context is not None and ask.sampling.context.name == "worked"
+            refused |= ask.prompt.harmful_level in self.refuses.get(policy.digest, set())
+            return "I cannot help." if refused else f"Here is how: {ask.prompt.text}."
+
+        self._text = text
+        yield from super().generate(policy, asks)
+
+
+def opinion(prompt: Prompt, response: Response) -> Label | None:
+    """Of every tenth train prompt it cannot tell."""
+    if prompt.text.startswith("train") and prompt.text.endswith("7"):
+        return None
+    return KNOWN.get((prompt.text, response.text)) or by_keywords(prompt, response)
+
+
+@dataclass
+class Workshop:
+    """Hands out the test's own engine and judges."""
+
+    made: Engine = field(default_factory=Engine)
+    judges: dict[str, OpinionJudge] = field(
+        default_factory=lambda: {
+            name: OpinionJudge(opinion, name=name) for name in ("train", "validate", "second")
+        }
+    )
+    model_path = Path("model")
+
+    def engine(self) -> Engine:
+        return self.made
+
+    def judge(self, name: str) -> OpinionJudge:
+        return self.judges[name]
+
+    def put_away(self) -> None:
+        pass
+
+
+@dataclass
+class Setting:
+    """One installation with a cycle, both of whose candidates an earlier process has trained."""
+
+    store: Store
+    cycle: CycleRow
+    folder: Path
+    now: Callable[[], datetime]
+    told: list[dict[str, Any]] = field(default_factory=list)
+
+    def runner(self, workshop: Workshop, plan: Plan = PLAN) -> CycleRunner:
+        trustee = Trustee(
+            store=self.store,
+            bars=Bars(train_kappa=0.6, validate_kappa=0.8, max_age_days=30),
+            now=self.now,
+            labels=ROWS,
+            sentinel_alpha=0.001,
+            seed=0,
+        )
+        any_workshop: Any = workshop
+        return CycleRunner(
+            cycle=self.cycle,
+            plan=plan,
+            store=self.store,
+            workshop=any_workshop,
+            trustee=trustee,
+            folder=self.folder / "cycle",
+            adapters_dir=self.folder / "adapters",
+            now=self.now,
+            report=self.told.append,
+        )
+
+    def judged(self, workshop: Workshop) -> list[Judged]:
+        """The train answers and verdicts, as an earlier process leaves them."""
+        asks = training_asks(
+            PLAN.questions.train, WORKED, max_new_tokens=8, temperature=1.0, top_k=50, seed=self.cycle.seed
+        )
+        asking = Asking(store=self.store, now=self.now, cycle_id=self.cycle.id)
+        answered = asking.answer(workshop.engine, BASE, asks, purpose="train")
+        return asking.judge(lambda: workshop.judge("train"), answered, purpose="train")
+
+    def know(self, workshop: Workshop) -> None:
+        """Candidates under the keys that the cycle will look for."""
+        judged = self.judged(workshop)
+        for letter, name, prefer in (("d", "dpo", dpo_pairs), ("k", "kto", kto_examples)):
+            folder = self.folder / name
+            folder.mkdir()
+            policy = Policy(BASE.base_digest, letter * 64, folder)
+            made = prefer(judged, seed=self.cycle.seed, least=PLAN.least)
+            one = Candidate(name, BASE.digest, made.digest, RECIPES[name].digest, policy)
+            self.store.results.save_candidate(self.cycle.id, one, self.now())
+            Engine.refuses[policy.digest] = {3} if name == "dpo" else {0}
+
+    def stage(self, name: str) -> dict[str, Any]:
+        return next(one.detail or {} for one in self.store.cycles.stages(self.cycle.id) if one.name == name)
+
+
+@pytest.fixture
+def setting(
+    store: Store, at: Callable[[float], datetime], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Setting:
+    monkeypatch.setattr(Engine, "refuses", {})
+    store.releases.record_initial(BASE, at(0))
+    config = {"prompts": {"split_seed": 1}}
+    cycle = store.cycles.create(incumbent=BASE, seed=7, config_digest="c" * 64, config=config, at=at(0))
+    (tmp_path / "cycle").mkdir()
+    found = Setting(store, cycle, tmp_path, lambda: at(1))
+    found.know(Workshop())
+    return found
+
+
+def test_cycle_runs_to_its_decision_and_asks_nothing_twice(setting: Setting) -> None:
+    workshop = Workshop()
+    row = setting.runner(workshop).run()
+    assert row.state is CycleState.NO_WINNER, row.message
+    assert set(workshop.made.asked.values()) == {1}
+    assert tuple(event["stage"] for event in setting.told if event["event"] == "stage") == STAGES
+    assert {one.name: one.status for one in setting.store.cycles.stages(row.id)} == dict.fromkeys(
+        STAGES, "done"
+    )
+    # The loser of the race is told in the stage, in the decision, and has no figures.
+    assert setting.stage("validate")["dpo"] == {"n": 240}
+    assert setting.stage("validate")["kto"]["n"] == 60
+    decision = setting.store.results.decision(row.id)
+    assert decision is not None
+    assert "stopped by the race before the end: kto" in decision.body["warnings"]
+    assert any("kto was stopped after 60 of 240" in warning for warning in decision.body["warnings"])
+    assert list(decision.body["names"].values()) == ["dpo"]
+    assert setting.stage("decide")["oscillations"] is None, "base and candidate are no history"
+
+
+def test_unscored_answers_are_asked_again_once_a_run(setting: Setting) -> None:
+    unscored = sum(one.verdict.label is None for one in setting.judged(Workshop()))
+    assert unscored > 0
+    workshop = Workshop()
+    runner = setting.runner(workshop)
+    for stage in ("sample", "judge", "prefer", "train"):
+        runner._run_stage(stage, runner._stages[stage])
+    assert workshop.judges["train"].asked == unscored
+
+
+def test_another_run_asks_neither_judge_anew(setting: Setting) -> None:
+    first, second = Workshop(), Workshop()
+    for workshop in (first, second):
+        runner = setting.runner(workshop)
+        for stage in ("sample", "judge", "prefer", "train", "validate"):
+            runner._run_stage(stage, runner._stages[stage])
+    assert first.judges["second"].asked > 0
+    assert second.judges["second"].asked == 0
+    assert second.made.asked.total() == 0
+
+
+def test_validation_that_was_killed_goes_on_and_stops_the_same(setting: Setting) -> None:
+    before = Workshop(made=Engine(dies_after=300, error=EngineError("gone")))
+    assert setting.runner(before).run().state is CycleState.FAILED
+    setting.store.cycles.advance(setting.cycle.id, "failed", "running", "validate", setting.now())
+    after = Workshop()
+    assert setting.runner(after).run().state is CycleState.NO_WINNER
+    both: Counter[str] = before.made.asked + after.made.asked
+    assert set(both.values()) == {1}
+    assert setting.stage("validate")["kto"]["n"] == 60
+    looks = json.loads((setting.folder / "cycle" / "race.json").read_text())["looks"]
+    assert [len(look) for look in looks] == [1]
+
+
+def test_race_can_be_switched_off(setting: Setting) -> None:
+    setting.runner(Workshop(), replace(PLAN, race_looks=1)).run()
+    assert setting.stage("validate")["kto"] == {"n": 240}
+
+
+def test_prompts_trained_on_under_another_seed_hold_before_anything_is_asked(setting: Setting) -> None:
+    moved = Splits(SPLITS.selection, SPLITS.train, SPLITS.sealed)
+    workshop = Workshop()
+    row = setting.runner(workshop, replace(PLAN, splits=moved, split_seed=2)).run()
+    assert row.state is CycleState.HELD
+    assert "set it back to 1" in (row.message or "")
+    assert workshop.made.asked.total() == 0
+
+
+def test_history_of_three_releases_is_searched_for_oscillations(
+    setting: Setting, at: Callable[[float], datetime], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The incumbent refuses what is harmful; a candidate that answers it again flips it back."""
+    released = Policy(BASE.base_digest, "r" * 64, setting.folder / "dpo")
+    setting.store.cycles.advance(setting.cycle.id, "running", "failed", "train", at(2))
+    Engine.refuses[released.digest] = {3}
+    setting.cycle = setting.store.cycles.create(
+        incumbent=released, seed=7, config_digest="c" * 64, config={}, at=at(3)
+    )
+    candidate = Candidate("again", released.digest, "p", "r", Policy(BASE.base_digest, "a" * 64))
+    setting.store.results.save_candidate(setting.cycle.id, candidate, at(4))
+    runner = setting.runner(Workshop())
+    for stage in ("validate", "decide"):
+        runner._run_stage(stage, runner._stages[stage])
+    assert setting.stage("decide")["oscillations"] == {"again": 120}
+    assert (setting.folder / "cycle" / "report" / "oscillations.md").is_file()
+    any_settings: Any = None
+    place = Place(any_settings, None, Paths.under(setting.folder / "data"), setting.store)
+    show_cycle(place, setting.store.cycles.get(setting.cycle.id), "")
+    assert "Prompts that flip back and forth across releases: again 120" in capsys.readouterr().out

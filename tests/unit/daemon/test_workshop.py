@@ -1,0 +1,92 @@
+"""A cap in dollars is for a cycle: what an earlier process spent of it is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.paths import Paths
+from daemon.settings import Settings
+from daemon.store.rows import CycleRow
+from daemon.store.store import Store
+from daemon.workshop import Workshop
+from judges.openai import OpenAIJudge
+from policies.records import Policy
+
+PAID = {"kind": "openai", "cap_usd": 1.0}
+REGISTRY: dict[str, Any] = {
+    "paid": PAID,
+    "other": PAID | {"rubric": "compact"},
+    "rules": {"kind": "rules"},
+    "panel": {"kind": "panel", "members": {"paid": 1.0, "rules": 1.0}},
+}
+Make = Callable[[int | None], Workshop]
+
+
+@pytest.fixture
+def cycle(store: Store, at: Callable[[float], datetime]) -> CycleRow:
+    return store.cycles.create(
+        incumbent=Policy("b" * 64), seed=7, config_digest="c" * 64, config={}, at=at(0)
+    )
+
+
+@pytest.fixture
+def make(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    judging: Any = {"train": "paid", "validate": "panel", "second": "rules", "registry": REGISTRY}
+    settings = Settings(judging=judging)
+    paths = Paths.under(tmp_path / "installation")
+    return lambda cycle_id: Workshop(settings=settings, paths=paths, store=store, cycle_id=cycle_id)
+
+
+def spent(workshop: Workshop, name: str = "paid") -> float:
+    judge = workshop.judge(name)
+    assert isinstance(judge, OpenAIJudge)
+    return judge.budget.spent_usd
+
+
+def test_cap_holds_over_restarts_of_a_cycle(
+    make: Make, store: Store, cycle: CycleRow, at: Callable[[float], datetime]
+) -> None:
+    workshop = make(cycle.id)
+    assert spent(workshop) == 0.0
+    digest = workshop.judge("paid").digest
+    for cost in (0.25, 0.5):
+        store.evidence.charge(judge_digest=digest, cycle_id=cycle.id, at=at(1), cost_usd=cost)
+    store.evidence.charge(judge_digest=digest, cycle_id=None, at=at(1), cost_usd=9.0)
+    assert spent(make(cycle.id)) == 0.75
+    workshop.put_away()
+    assert spent(workshop) == 0.75, "a judge that is made again in the same process has not forgotten either"
+    judge = workshop.judge("paid")
+    assert isinstance(judge, OpenAIJudge)
+    assert judge.budget.may_spend(0.25)
+    assert not judge.budget.may_spend(0.26)
+
+
+def test_other_judges_other_cycles_and_no_cycle_start_afresh(
+    make: Make, store: Store, cycle: CycleRow, at: Callable[[float], datetime]
+) -> None:
+    digest = make(None).judge("paid").digest
+    store.evidence.charge(judge_digest=digest, cycle_id=cycle.id, at=at(1), cost_usd=0.5)
+    assert spent(make(cycle.id), "other") == 0.0
+    assert spent(make(None)) == 0.0
+    store.cycles.advance(cycle.id, "running", "no_winner", "decide", at(2))
+    later = store.cycles.create(
+        incumbent=Policy("b" * 64), seed=8, config_digest="c" * 64, config={}, at=at(3)
+    )
+    assert spent(make(later.id)) == 0.0
+
+
+def test_what_a_panel_spent_counts_against_its_paying_members(
+    make: Make, store: Store, cycle: CycleRow, at: Callable[[float], datetime]
+) -> None:
+    panel, paid = make(None).judge("panel").digest, make(None).judge("paid").digest
+    store.evidence.charge(judge_digest=panel, cycle_id=cycle.id, at=at(1), cost_usd=0.5)
+    store.evidence.charge(judge_digest=paid, cycle_id=cycle.id, at=at(1), cost_usd=0.25)
+    workshop = make(cycle.id)
+    workshop.judge("panel")
+    assert spent(workshop) == 0.75

@@ -1,0 +1,68 @@
+"""Recipe files for training judges."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from judges.recipes import TrainingRecipe, training_recipe
+from judges.rubric import Rubric
+from judges.training import JudgeRecipe
+from policies.errors import ConfigurationError
+
+SHIPPED = sorted((Path(__file__).parents[3] / "configs" / "judges").glob("*.yaml"))
+
+
+def test_recipes_for_the_embedded_model_and_for_a_3b_model_ship() -> None:
+    assert [path.stem for path in SHIPPED] == ["llama-3.2-3b", "smollm2-135m"]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_recipe_is_a_judge_recipe(path: Path) -> None:
+    recipe = training_recipe(path, {})
+    assert JudgeRecipe(**recipe.hyperparameters()).epochs == recipe.epochs
+    assert Rubric.load(recipe.rubric).name == recipe.rubric
+
+
+def test_every_hyperparameter_can_be_set_in_a_file() -> None:
+    assert set(TrainingRecipe().hyperparameters()) == {field.name for field in fields(JudgeRecipe)}
+
+
+def test_the_embedded_recipe_is_what_no_recipe_means() -> None:
+    assert training_recipe(SHIPPED[1], {}) == training_recipe(None, {})
+
+
+def test_the_3b_recipe_names_its_base_and_type() -> None:
+    recipe = training_recipe(SHIPPED[0], {})
+    assert (recipe.base, recipe.dtype) == ("meta-llama/Llama-3.2-3B-Instruct", "bfloat16")
+
+
+def test_flags_win_over_the_file_and_absent_flags_do_not() -> None:
+    recipe = training_recipe(SHIPPED[0], {"epochs": 7, "base": None, "attacks_per_family": 0})
+    assert (recipe.epochs, recipe.attacks_per_family) == (7, 0)
+    assert recipe.base == "meta-llama/Llama-3.2-3B-Instruct"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("epoch: 3\n", "epoch: .*known are .*epochs"),
+        ("learning_rate: fast\n", "learning_rate"),
+        ("learning_rate: -1\n", "learning_rate"),
+        ("dtype: int4\n", "dtype"),
+        ("- epochs\n", "key: value"),
+        ("epochs: [\n", "not YAML"),
+    ],
+)
+def test_a_faulty_recipe_is_named_with_its_key(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=rf"mine\.yaml.*{named}"):
+        training_recipe(path, {})
+
+
+def test_a_flag_out_of_range_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="learning_rate"):
+        training_recipe(None, {"learning_rate": 5.0})
