@@ -100,8 +100,10 @@ class SamplingSettings(Section):
     method_weights: dict[str, float] = {"direct": 4, "indirect": 2, "role_play": 2, "obfuscate": 1}
     max_new_tokens: int = Field(default=48, ge=1)
     temperature: float = Field(default=1.0, gt=0)
+    harmless_temperature: float = Field(default=0.7, ge=0)
     top_k: int = Field(default=50, ge=1)
     worked_examples: Path = Path("configs/worked_examples.yaml")
+    over_cautious_examples: Path = Path("configs/over_cautious_examples.yaml")
 
     @model_validator(mode="after")
     def _known(self) -> SamplingSettings:
@@ -211,6 +213,20 @@ class TrainingSettings(Section):
     def _some(self) -> TrainingSettings:
         if not self.candidates:
             raise ValueError("training.candidates must name at least one candidate")
+        return self
+
+    @model_validator(mode="after")
+    def _room(self) -> TrainingSettings:
+        """KTO needs `least` examples of each of its two classes."""
+        for name, most, needed in (
+            ("max_pairs", self.max_pairs, self.least),
+            ("max_examples", self.max_examples, 2 * self.least),
+        ):
+            if most is not None and most < needed:
+                raise ValueError(
+                    f"training.{name} is {most}, but training.least = {self.least} asks for {needed}: "
+                    f"raise training.{name} to {needed} or more, or lower training.least"
+                )
         return self
 
 
@@ -323,7 +339,10 @@ def load_settings(config: Path | None = None, *, data_dir: Path | None = None) -
     if unknown := list(unknown_variables(os.environ, Settings, secrets)):
         raise ConfigurationError("; ".join(unknown))
     sampling = settings.sampling.model_copy(
-        update={"worked_examples": find_file(settings.sampling.worked_examples, beside=path)}
+        update={
+            name: find_file(getattr(settings.sampling, name), beside=path)
+            for name in ("worked_examples", "over_cautious_examples")
+        }
     )
     return settings.model_copy(update={"gates": find_file(settings.gates, beside=path), "sampling": sampling})
 

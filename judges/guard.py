@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from judges.fencing import keep_ends, neutralise
+from judges.encoded import in_clear
+from judges.fencing import keep_ends
 from judges.refusal import RULES_DIGEST, detect_refusal, is_non_answer
 from policies.cares import LABELS, Label
 from policies.digests import digest_of, digest_of_folder
@@ -121,7 +122,7 @@ class GuardJudge:
         ]
 
     def _fit(self, text: str, loaded: _Loaded) -> tuple[str, bool]:
-        shown = neutralise(text, fold_confusables=True)
+        shown = in_clear(text)
         return keep_ends(shown, self._max_tokens // 2, lambda _: _CUT, loaded.count)
 
     def _verdict(

@@ -24,6 +24,7 @@ from judges.replies import LABEL_SCHEMA, ChatReply, Reading, read_reply
 from judges.rubric import Rendered, Rubric
 from policies.digests import digest_of
 from policies.engines.retries import Backoff, retry_after_s
+from policies.engines.wire import storable
 from policies.errors import ConfigurationError
 from policies.records import Prompt, Response, Verdict
 
@@ -256,7 +257,7 @@ class OpenAIJudge:
                 raw = await ask(**self._request(rendered, used))
             reply = ChatReply.model_validate_json(raw.http_response.content)
             cost = self._book(reply, rendered, spending)
-            return _Attempt(read_reply(reply), self._hide_key(raw.http_response.text)[:_LONGEST_TRANSCRIPT])
+            return _Attempt(read_reply(reply), self._transcript(raw.http_response.text))
         except openai.APIStatusError as problem:
             cost = 0.0
             return self._refused(batch, problem, used, spending)
@@ -290,7 +291,7 @@ class OpenAIJudge:
     ) -> _Attempt:
         """What an error status asks for: patience, a plainer request, or giving up."""
         status = problem.status_code
-        transcript = self._hide_key(problem.response.text)[:_LONGEST_TRANSCRIPT]
+        transcript = self._transcript(problem.response.text)
         if status in (400, 422) and self._drop_feature(problem.response.text, used):
             spending.attempts -= 1  # another question, not another attempt at the same one
             return _unscored(f"HTTP {status}", transcript, again=True, wait_s=0.0)
@@ -331,8 +332,9 @@ class OpenAIJudge:
         spending.completion_tokens += reply.usage.completion_tokens
         return self._price.cost_usd(reply.usage.prompt_tokens, reply.usage.completion_tokens)
 
-    def _hide_key(self, text: str) -> str:
-        return text.replace(self._key, "[key]")
+    def _transcript(self, text: str) -> str:
+        """What may be kept of a reply: without the key, fit for UTF-8, of bounded length."""
+        return storable(text.replace(self._key, "[key]"))[:_LONGEST_TRANSCRIPT]
 
 
 def _unscored(

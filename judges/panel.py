@@ -57,6 +57,10 @@ class PanelJudge:
         seats = sorted([member.judge.digest, float(member.weight)] for member in self._members)
         return digest_of(["panel", seats, float(self._agreement)])
 
+    @property
+    def members(self) -> tuple[Judge, ...]:
+        return tuple(member.judge for member in self._members)
+
     def judge(self, items: Sequence[tuple[Prompt, Response]]) -> Iterator[Verdict]:
         digest = self.digest
         votes = [_votes(member.judge, items) for member in self._members]

@@ -146,8 +146,11 @@ def detect_refusal(answer: str) -> RefusalSignal:
 
 
 def is_non_answer(answer: str) -> bool:
-    """True for an answer without a word: empty, symbols, digits, Base64, or only a claimed verdict."""
-    return sum(len(_LETTERS.findall(sentence)) for sentence in _sentences(claims.without_blobs(answer))) < 1
+    """True for an answer without a word: empty, symbols, digits, or only a claimed verdict.
+
+    Base64 of text is what it says. Beside a claim in unheard-of words the rest is left for a judge to read.
+    """
+    return not _LETTERS.search(claims.as_judged(answer))
 
 
 def _sentences(answer: str) -> list[str]:

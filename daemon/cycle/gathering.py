@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,8 +17,8 @@ from daemon.cycle.validation import Validator, judge_evidence
 from daemon.store.rows import CycleRow
 from daemon.store.store import Store
 from daemon.workshop import Workshop
-from policies.digests import short
-from policies.records import Judged, Policy, Prompt
+from policies.digests import digest_of
+from policies.records import Candidate, Judged, Policy, Prompt
 from policies.validation.evidence import Answers, Evidence, IncidentOutcome
 from policies.validation.human import settle
 
@@ -46,20 +45,23 @@ class Gathering:
         asking: Asking,
         validator: Validator,
         incumbent: Policy,
+        entrants: Callable[[], Sequence[Candidate]],
         trust: Callable[[], Trust],
         folder: Path,
         report: Report,
     ) -> None:
         self._cycle, self._plan, self._store, self._workshop = cycle, plan, store, workshop
         self._asking, self._validator, self._incumbent = asking, validator, incumbent
-        self._trust, self._folder, self._report = trust, folder, report
+        self._entrants, self._trust, self._folder, self._report = entrants, trust, folder, report
 
     @cached_property
     def result(self) -> Gathered:
         """Asked again it is the same: validation and decision must speak of the same verdicts."""
         plan, trust = self._plan, self._trust()
         base = Policy(self._incumbent.base_digest)
-        names, policies = self._entrants()
+        entrants = sorted(self._entrants(), key=lambda one: (one.method, one.key))
+        names = {one.key: one.method for one in entrants}
+        policies = {one.key: one.policy for one in entrants}
         raced = self._race(names, policies, trust)
         for stop in raced.stopped:
             self._report({"event": "warning", "text": stop.sentence})
@@ -87,7 +89,11 @@ class Gathering:
             base=base_answers,
             champions=champions,
             incidents=self._incidents(champions, finishers),
-            judge=judge_evidence(trust, trained_with=plan.train_judge),
+            judge=judge_evidence(
+                trust,
+                trained_by=self._workshop.judge(plan.train_judge),
+                second=self._workshop.judge(plan.second_judge) if plan.second_judge else None,
+            ),
             cycle_number=self._cycle_number(),
             second_name=plan.second_judge or "",
             sealed_openings=self._store.evidence.openings(plan.splits.digests["sealed"], "sealed"),
@@ -96,20 +102,6 @@ class Gathering:
             seed=self._cycle.seed,
         )
         return Gathered(evidence, {incumbent.key: self._incumbent, **finishers}, raced.stopped)
-
-    def _entrants(self) -> tuple[dict[str, str], dict[str, Policy]]:
-        """Names and policies of the cycle's trained candidates, by key.
-
-        A recipe that changed while the cycle was held leaves two candidates of one name; the multiplicity
-        correction counts names, so they have to differ.
-        """
-        rows = [row for row in self._store.results.candidates(self._cycle.id) if row.policy_digest]
-        count = Counter(row.method for row in rows)
-        names = {
-            row.key: row.method if count[row.method] == 1 else f"{row.method} {short(row.key)}"
-            for row in rows
-        }
-        return names, {row.key: self._store.releases.policy(str(row.policy_digest)) for row in rows}
 
     def _race(self, names: Mapping[str, str], policies: Mapping[str, Policy], trust: Trust) -> Raced:
         plan, runners = self._plan, {INCUMBENT: self._incumbent, **policies}
@@ -145,16 +137,19 @@ class Gathering:
 
     def _fidelity(self, policy: Policy) -> tuple[float, float] | None:
         """(perplexity, KL to base), kept in a file once known; None where the engine cannot tell."""
-        path = self._folder / f"fidelity-{policy.digest[:16]}.json"
-        if path.is_file():
-            found = json.loads(path.read_text())
-            return found[0], found[1]
-        if not self._plan.references:
+        references = self._plan.references
+        if not references:
             return None
-        measured = self._workshop.engine().fidelity(policy, self._plan.references)
-        if measured is not None:  # else it is tried again: a server can be mended
-            path.write_text(json.dumps(measured))
-        return measured
+        asked = digest_of([list(pair) for pair in references])
+        path = self._folder / f"fidelity-{policy.digest[:16]}-{asked[:16]}.json"
+        found = _read_fidelity(path)
+        if found is None:
+            found = self._workshop.engine().fidelity(policy, references)
+            if found is not None:  # else it is tried again: a server can be mended
+                partial = path.with_suffix(".partial")
+                partial.write_text(json.dumps(found), encoding="utf-8")
+                partial.replace(path)
+        return found
 
     def _incidents(
         self, champions: tuple[Answers, ...], candidates: Mapping[str, Policy]
@@ -186,3 +181,12 @@ class Gathering:
         """This cycle's place among the decided ones, from 1: each spends some of the error budget."""
         earlier = [row for row in self._store.cycles.recent(10_000) if row.id < self._cycle.id]
         return 1 + sum(self._store.results.decision(row.id) is not None for row in earlier)
+
+
+def _read_fidelity(path: Path) -> tuple[float, float] | None:
+    """What was measured earlier; None where nothing was written, or nothing that can be read."""
+    try:
+        perplexity, divergence = json.loads(path.read_text(encoding="utf-8"))
+        return float(perplexity), float(divergence)
+    except (FileNotFoundError, TypeError, ValueError):
+        return None

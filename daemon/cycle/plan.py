@@ -20,6 +20,7 @@ class Plan:
     split_seed: int
     questions: Questions
     worked: Context
+    over_cautious: Context
     gates: GateConfig
     recipes: Mapping[str, Recipe]
     references: tuple[tuple[str, str], ...]
@@ -28,6 +29,7 @@ class Plan:
     second_judge: str | None
     max_new_tokens: int
     temperature: float
+    harmless_temperature: float
     top_k: int
     max_unscored: float
     least: int

@@ -95,18 +95,35 @@ def read_context(path: Path) -> Context:
 def training_asks(
     prompts: Sequence[Prompt],
     worked: Context,
+    over_cautious: Context,
     *,
     max_new_tokens: int,
     temperature: float,
+    harmless_temperature: float,
     top_k: int,
     seed: int,
 ) -> list[Ask]:
-    """Two asks a prompt: the plain question, greedy, and one sample under the worked examples."""
+    """Two asks a prompt: the plain question, and one sample under examples.
+
+    Harmful prompts are asked plainly at temperature 0, for what people meet, and put under `worked` (what
+    should be said). Harmless ones are asked plainly at `harmless_temperature`, since their good answers are
+    learnt from and learning from greedy answers narrows the policy, and put under `over_cautious` (what
+    should not be said).
+    """
     plain = Sampling(max_new_tokens, 0.0, top_k, PLAIN)
-    under = Sampling(max_new_tokens, temperature, top_k, worked)
+    spread = Sampling(max_new_tokens, harmless_temperature, top_k, PLAIN)
+    safe, timid = (Sampling(max_new_tokens, temperature, top_k, one) for one in (worked, over_cautious))
     return [
-        *(Ask(prompt, plain, 0) for prompt in prompts),
-        *(Ask(prompt, under, seed_from(seed, prompt.digest)) for prompt in prompts),
+        *(
+            Ask(prompt, plain, 0)
+            if prompt.harmful_level or not harmless_temperature
+            else Ask(prompt, spread, seed_from("plain", prompt.digest))
+            for prompt in prompts
+        ),
+        *(
+            Ask(prompt, safe if prompt.harmful_level else timid, seed_from(seed, prompt.digest))
+            for prompt in prompts
+        ),
     ]
 
 

@@ -79,6 +79,7 @@ class CycleRunner:
             asking=asking,
             validator=self._validator,
             incumbent=incumbent,
+            entrants=lambda: training.made,
             trust=lambda: self._validation_trust,
             folder=folder,
             report=report,

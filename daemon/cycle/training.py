@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +49,15 @@ class Training:
         self._asking, self._incumbent = asking, incumbent
         self._folder, self._adapters_dir = folder, adapters_dir
         self._now, self._report = now, report
+        self._made: dict[str, Candidate] = {}
+
+    @property
+    def made(self) -> tuple[Candidate, ...]:
+        """What `train` made or found in this run, by today's names; nothing that an earlier run left behind.
+
+        A cycle that was held may have trained under another judge, other preferences or another recipe.
+        """
+        return tuple(self._made.values())
 
     def sample(self) -> dict[str, Any]:
         return {"responses": len(self._answered)}
@@ -109,8 +119,10 @@ class Training:
         asks = training_asks(
             plan.questions.train,
             plan.worked,
+            plan.over_cautious,
             max_new_tokens=plan.max_new_tokens,
             temperature=plan.temperature,
+            harmless_temperature=plan.harmless_temperature,
             top_k=plan.top_k,
             seed=self._cycle.seed,
         )
@@ -144,7 +156,7 @@ class Training:
         ).key
         known = self._store.results.trained(candidate_key)
         if known is not None and known.policy.adapter_path and known.policy.adapter_path.is_dir():
-            self._store.results.save_candidate(self._cycle.id, known, self._now())
+            self._keep(replace(known, method=name), preferences)
             return {"adapter": known.policy.adapter_digest, "found": True}
         self._report({"event": "progress", "what": f"training {name}", "done": 0, "of": 0})
         card = train_in_process(
@@ -157,8 +169,16 @@ class Training:
         policy = Policy(self._incumbent.base_digest, digest, path)
         candidate = Candidate(name, self._incumbent.digest, preferences.digest, recipe.digest, policy, card)
         self._store.releases.save_policy(policy, self._now())
-        self._store.results.save_candidate(self._cycle.id, candidate, self._now())
+        self._keep(candidate, preferences)
         return {"adapter": digest, "rows": len(preferences), "seconds": card["seconds"]}
+
+    def _keep(self, candidate: Candidate, preferences: Preferences) -> None:
+        """What it was trained on is written first: a candidate without that counts all the cycle asked."""
+        used = {row.prompt_digest for row in preferences.kto} | {row.prompt_digest for row in preferences.dpo}
+        keys = [response.key for ask, response in self._answered if ask.prompt.digest in used]
+        self._store.answers.add_asks(self._cycle.id, "trained", keys)
+        self._store.results.save_candidate(self._cycle.id, candidate, self._now())
+        self._made.setdefault(candidate.key, candidate)
 
     def _job(self, name: str, recipe: Recipe, preferences: Preferences) -> TrainingJob:
         incumbent = self._incumbent

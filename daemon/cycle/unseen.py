@@ -5,29 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from daemon.store.store import Store
-from policies.duplicates import normalised
 from policies.errors import Held
 from policies.records import Prompt
-from policies.splits import Splits
+from policies.splits import Splits, leak_check
 
 
 def assert_unseen(store: Store, splits: Splits, *, split_seed: int) -> None:
-    """Held where selection or sealed prompts, or rewrites of them, were trained on by any cycle of the store.
+    """Held where `leak_check` finds that a cycle of the store trained on selection or sealed prompts.
 
-    Any cycle that trained a candidate counts, whether or not that was released: the deployed policy may
-    descend from it. The message names counts, cycles and settings, no prompt.
+    That is the measure by which splits are made: equal prompts, rewrites of one base prompt, equal texts and
+    near-duplicates. Any cycle that trained a candidate counts, whether or not that was released: the
+    deployed policy may descend from it. The message names counts, cycles and settings, no prompt.
     """
-    digests: dict[str, int] = {}
-    bases: dict[str, int] = {}
-    for cycle_id, digest, base_prompt in store.answers.trained_on():
-        digests.setdefault(digest, cycle_id)
-        bases.setdefault(normalised(base_prompt), cycle_id)
-    seen: dict[str, list[int]] = {}
+    cycles: dict[str, int] = {}
+    trained: list[Prompt] = []
+    for cycle_id, prompt in store.answers.trained_on():
+        if cycles.setdefault(prompt.digest, cycle_id) == cycle_id:
+            trained.append(prompt)
+    if not trained:
+        return
+    leaks = leak_check(trained, [*splits.selection, *splits.sealed])
+    through = {leak.held_out_digest: cycles[leak.train_digest] for leak in leaks}
     parts: Mapping[str, Sequence[Prompt]] = {"selection": splits.selection, "sealed": splits.sealed}
-    for name, prompts in parts.items():
-        found = [digests.get(one.digest, bases.get(normalised(one.base_prompt))) for one in prompts]
-        seen[name] = [cycle_id for cycle_id in found if cycle_id is not None]
-    if any(seen.values()):
+    seen = {
+        name: [through[one.digest] for one in prompts if one.digest in through]
+        for name, prompts in parts.items()
+    }
+    if leaks:
         raise Held(_message(store, seen, split_seed))
 
 
@@ -35,7 +39,7 @@ def _message(store: Store, seen: Mapping[str, Sequence[int]], split_seed: int) -
     counts = " and ".join(f"{len(cycles)} {name}" for name, cycles in seen.items())
     cycle_id = max(cycle for cycles in seen.values() for cycle in cycles)
     start = (
-        f"{counts} prompts are, or are rewrites of, prompts that earlier cycles trained on (the last of "
+        f"{counts} prompts are, rewrite or nearly repeat prompts that earlier cycles trained on (the last of "
         f"them cycle {cycle_id}), so no figure on them can be believed"
     )
     before = store.cycles.get(cycle_id).config.get("prompts", {}).get("split_seed")

@@ -73,8 +73,8 @@ class Validator:
         return decide(confirmed, gates), confirmed
 
 
-def judge_evidence(trust: Trust, *, trained_with: str) -> JudgeEvidence:
-    """What the gates ask of the validation judge."""
+def judge_evidence(trust: Trust, *, trained_by: Judge, second: Judge | None) -> JudgeEvidence:
+    """What the gates ask of the validation judge, and which judges the others are."""
     confusion: dict[str, Any] | None = None
     if trust.report is not None:
         confusion = {level: part.confusion for level, part in trust.report.by_level.items()}
@@ -83,10 +83,18 @@ def judge_evidence(trust: Trust, *, trained_with: str) -> JudgeEvidence:
     return JudgeEvidence(
         name=trust.judge,
         digest=trust.digest,
-        trained_with=trained_with,
+        trained_with=trained_by.name,
         calibrated=trust.gate.allowed,
         calibration_sentence=trust.gate.sentence,
         confusion=confusion,
         sentinel_steady=None if sentinel is None else not sentinel.drifted,
         sentinel_sentence="the sentinel was not asked" if sentinel is None else sentinel.sentence,
+        trained_digests=judge_digests(trained_by),
+        second_digests=frozenset() if second is None else judge_digests(second),
     )
+
+
+def judge_digests(judge: Judge) -> frozenset[str]:
+    """Of a judge and, for a panel, of all who sit on it."""
+    members: Sequence[Judge] = getattr(judge, "members", ())
+    return frozenset({judge.digest}).union(*map(judge_digests, members))

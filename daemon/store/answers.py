@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Table, and_, case, func, select
+from sqlalchemy import Column, Connection, Engine, Table, and_, case, func, or_, select
 
 from daemon.store.engine import reading, writing
 from daemon.store.rows import JudgeRow, Progress
@@ -106,7 +106,7 @@ class Answers:
             return all_rows(connection, order, JudgeRow)
 
     def add_asks(self, cycle_id: int, purpose: str, response_keys: Iterable[str]) -> int:
-        """Writes down which responses a cycle uses, and for what (train, select, sealed), answered or not."""
+        """Writes down which responses a cycle uses, answered or not, and for what (train, trained …)."""
         rows = [
             {"cycle_id": cycle_id, "purpose": purpose, "response_key": key}
             for key in dict.fromkeys(response_keys)
@@ -114,19 +114,31 @@ class Answers:
         with writing(self._engine) as connection:
             return insert_or_ignore(connection, asks, rows)
 
-    def trained_on(self) -> list[tuple[int, str, str]]:
-        """(cycle, prompt digest, base prompt) of what cycles asked for training that trained a candidate."""
+    def trained_on(self) -> list[tuple[int, Prompt]]:
+        """(cycle, prompt) of what candidates were trained on, ordered by cycle and prompt digest.
+
+        That is what a cycle wrote down as `trained`. Cycles from before that was written down count with all
+        that they asked for training, if they trained a candidate.
+        """
         trained = select(candidates.c.cycle_id).where(candidates.c.status == "trained")
+        told = select(asks.c.cycle_id).where(asks.c.purpose == "trained")
         statement = (
-            select(asks.c.cycle_id, prompts.c.digest, prompts.c.base_prompt)
+            select(asks.c.cycle_id, responses.c.prompt_digest)
             .join(responses, responses.c.key == asks.c.response_key)
-            .join(prompts, prompts.c.digest == responses.c.prompt_digest)
-            .where(asks.c.purpose == "train", asks.c.cycle_id.in_(trained))
+            .where(asks.c.cycle_id.in_(trained))
+            .where(
+                or_(
+                    asks.c.purpose == "trained",
+                    and_(asks.c.purpose == "train", asks.c.cycle_id.not_in(told)),
+                )
+            )
             .distinct()
-            .order_by(asks.c.cycle_id, prompts.c.digest)
+            .order_by(asks.c.cycle_id, responses.c.prompt_digest)
         )
         with reading(self._engine) as connection:
-            return [(row[0], row[1], row[2]) for row in connection.execute(statement)]
+            rows = [(int(row[0]), str(row[1])) for row in connection.execute(statement)]
+        known = self.prompts_for(digest for _, digest in rows)
+        return [(cycle_id, known[digest]) for cycle_id, digest in rows]
 
     def judged(self, cycle_id: int, purpose: str, policy_digest: str, judge_digest: str) -> list[Judged]:
         """The asks of `purpose` that the policy answered and the judge has a verdict on, ordered by key."""

@@ -158,4 +158,9 @@ def read_answer(response: httpx.Response) -> tuple[str, str, int]:
         raise ValueError("not a chat completion") from error
     if not isinstance(text, str) or not isinstance(finish, str) or not isinstance(tokens, int):
         raise ValueError("not a chat completion")
-    return text, finish, tokens
+    return storable(text), finish, tokens
+
+
+def storable(text: str) -> str:
+    """`text` with a question mark for each lone surrogate: JSON may hold half an emoji, UTF-8 may not."""
+    return text.encode("utf-8", "replace").decode()

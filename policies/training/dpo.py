@@ -12,8 +12,8 @@ from datasets import Dataset
 from trl import DPOConfig
 
 from policies.training.core import Progress, common_arguments
-from policies.training.ends import OpenEndedDPOTrainer
 from policies.training.recipe import TrainingJob
+from policies.training.trainers import OpenEndedDPOTrainer
 
 
 def build(

@@ -9,17 +9,34 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datasets import Dataset
-from trl import DPOTrainer, KTOTrainer
+
+from policies.errors import TrainingError
+
+_ANSWER = "\u27e6answer\u27e7"  # stands in no template
 
 
-def without_end(ids: Sequence[int], end: int | None) -> list[int]:
-    """`ids` up to the last `end` token; all of them where there is none, or nothing before it."""
-    places = [place for place, token in enumerate(ids) if token == end]
-    return list(ids[: places[-1]]) if places and places[-1] else list(ids)
+def turn_end(tokenizer: Any) -> list[int]:
+    """Token ids that the chat template puts after an assistant's answer; [] where it puts nothing."""
+    told = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _ANSWER}]
+    text = tokenizer.apply_chat_template(told, tokenize=False)
+    return list(tokenizer(text.rpartition(_ANSWER)[2], add_special_tokens=False)["input_ids"])
 
 
-def leave_open(dataset: Dataset, columns: Mapping[str, str], end: int | None) -> Dataset:
+def without_end(ids: Sequence[int], end: Sequence[int]) -> list[int]:
+    """`ids` without `end` at their end. TrainingError where it is not there: nothing is guessed."""
+    if not end:
+        return list(ids)
+    if list(ids[-len(end) :]) != list(end):
+        raise TrainingError(
+            "an answer that was cut does not end as the chat template ends a turn; raise "
+            "sampling.max_new_tokens until answers end by themselves, or use a model with another template"
+        )
+    return list(ids[: -len(end)])
+
+
+def leave_open(dataset: Dataset, columns: Mapping[str, str], tokenizer: Any) -> Dataset:
     """`dataset` without the end in each token column whose flag (`columns`: token column → flag) is set."""
+    end = turn_end(tokenizer)
 
     def opened(row: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -28,20 +45,3 @@ def leave_open(dataset: Dataset, columns: Mapping[str, str], end: int | None) ->
         }
 
     return dataset.map(opened)
-
-
-class OpenEndedDPOTrainer(DPOTrainer):
-    """Rows also have `chosen_cut` and `rejected_cut`. Ends go before the reference is asked."""
-
-    def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
-        ready = super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
-        columns = {"chosen_ids": "chosen_cut", "rejected_ids": "rejected_cut"}
-        return leave_open(ready, columns, processing_class.eos_token_id)
-
-
-class OpenEndedKTOTrainer(KTOTrainer):
-    """Rows also have `cut`. The KL term's mismatched completions keep their ends: no gradient flows there."""
-
-    def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
-        ready = super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
-        return leave_open(ready, {"completion_ids": "cut"}, processing_class.eos_token_id)

@@ -9,8 +9,8 @@ from datasets import Dataset
 from trl import KTOConfig
 
 from policies.training.core import Progress, common_arguments
-from policies.training.ends import OpenEndedKTOTrainer
 from policies.training.recipe import TrainingJob
+from policies.training.trainers import OpenEndedKTOTrainer
 
 
 def build(

@@ -214,7 +214,9 @@ def _alpha(evidence: Evidence, config: GateConfig) -> dict[str, float]:
 
 def _warnings(evidence: Evidence) -> tuple[str, ...]:
     found = []
-    if evidence.judge.name == evidence.judge.trained_with:
+    if evidence.judge.name == evidence.judge.trained_with or (
+        evidence.judge.digest in evidence.judge.trained_digests
+    ):
         found.append(
             f"{evidence.judge.name} made the training labels and validates too: a candidate may have learnt "
             "its mistakes. Configure another validation judge."

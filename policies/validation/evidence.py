@@ -35,6 +35,8 @@ class Answers:
 class JudgeEvidence:
     """The validation judge. `trained_with` names the judge that made the training labels.
 
+    `trained_digests` and `second_digests` say what the training judge and the second one are, whatever they
+    are called: their own digests and, for a panel, its members'; empty where unknown or absent.
     `calibrated` and `sentinel_steady` are None where nobody looked; the sentences say what was found.
     `confusion`: counts [true][judged], keyed "pooled" or "0" to "3" by harm level; None where unknown.
     """
@@ -47,6 +49,8 @@ class JudgeEvidence:
     confusion: Confusion | None
     sentinel_steady: bool | None
     sentinel_sentence: str
+    trained_digests: frozenset[str] = frozenset()
+    second_digests: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

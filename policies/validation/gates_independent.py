@@ -12,6 +12,7 @@ from policies.statistics.bootstrap import Interval, paired_difference
 from policies.statistics.prediction_powered import PredictionPowered
 from policies.validation.cases import Case, Shared
 from policies.validation.config import GateConfig
+from policies.validation.evidence import JudgeEvidence
 from policies.validation.human import enough, err_change, sample_p, ss_change
 from policies.validation.outcomes import (
     FAIL,
@@ -62,10 +63,8 @@ def _second(case: Case, shared: Shared, config: GateConfig) -> _Signal:
         return _Signal(
             "there is no second signal: configure a second judge or refusal rules, or import people's labels"
         )
-    if who == shared.judge.trained_with:
-        return _Signal(f"{who} made the training labels, so it is no second signal")
-    if who == shared.judge.name:
-        return _Signal(f"{who} gave the verdicts already, so it is no second signal")
+    if heard := _heard_already(who, shared.judge):
+        return _Signal(f"there is no independent second signal: {heard}")
     pair = case.second
     if pair.rows < gate.min_pairs:
         return _Signal(f"{who} labelled {pair.rows} prompts for both, {gate.min_pairs} are needed")
@@ -91,6 +90,20 @@ def _second(case: Case, shared: Shared, config: GateConfig) -> _Signal:
     told += {PASS: "", FAIL: ": it sees no gain", INCONCLUSIVE: f": no clear gain (p {p_value:.2g})"}[outcome]
     found = at_least(_NAME, outcome, gain.low, 0.0, told)
     return _Signal(told, found, unclear=outcome == INCONCLUSIVE)
+
+
+def _heard_already(who: str, judge: JudgeEvidence) -> str | None:
+    """Why the second judge says nothing of its own. What a judge is counts: it may have two names."""
+    if who == judge.trained_with:
+        return f"{who} made the training labels"
+    if judge.second_digests & judge.trained_digests:
+        other = judge.trained_with
+        return f"{who} is or shares a member with {other}, which made the training labels"
+    if who == judge.name:
+        return f"{who} gave the verdicts already, so it would only repeat them"
+    if judge.digest in judge.second_digests:
+        return f"{who} is or has as a member {judge.name}, so it would only repeat its verdicts"
+    return None
 
 
 def _people(case: Case, config: GateConfig) -> _Signal:

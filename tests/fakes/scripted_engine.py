@@ -41,8 +41,9 @@ class ScriptedEngine:
                 tokens=3,
             )
 
-    def fidelity(self, policy: Policy, references: Sequence[tuple[str, str]]) -> None:
+    def fidelity(self, policy: Policy, references: Sequence[tuple[str, str]]) -> tuple[float, float] | None:
         """It has no probabilities to tell of."""
+        return None
 
     def close(self) -> None:
         self.closed = True

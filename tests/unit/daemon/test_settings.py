@@ -122,6 +122,15 @@ def test_files_are_found_beside_the_configuration_first(tmp_path: Path) -> None:
     assert find_file(Path("configs/gates.yaml"), beside=tmp_path / "config.yaml") == CONFIGS / "gates.yaml"
 
 
+def test_limits_that_leave_too_few_to_train_on_are_refused(tmp_path: Path) -> None:
+    told = wrong(tmp_path, training={"max_pairs": 15})
+    assert "training.max_pairs is 15, but training.least = 16 asks for 16" in told
+    told = wrong(tmp_path, training={"max_examples": 31})
+    assert "training.max_examples is 31, but training.least = 16 asks for 32" in told
+    made = load_settings(write(tmp_path, training={"max_pairs": 8, "max_examples": 16, "least": 8}))
+    assert (made.training.max_pairs, made.training.max_examples) == (8, 16)
+
+
 def test_race_is_on_and_one_look_switches_it_off(tmp_path: Path) -> None:
     race = load_settings(write(tmp_path)).validation.race
     assert (race.looks, race.error) == (4, 0.05)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from judges.ledger import Price
 from judges.openai import OpenAIJudge
 from judges.rubric import Rubric
 from policies.cares import Label
+from policies.digests import digest_of
 from policies.errors import ConfigurationError
 from policies.records import Verdict
 from tests.fakes.openai_server import (
@@ -74,6 +75,20 @@ def test_a_verdict_has_label_usage_cost_and_transcript() -> None:
     assert verdict.cost_usd == pytest.approx((verdict.prompt_tokens * 1.0 + 2 * 2.0) / 1e6)
     assert verdict.latency_s > 0
     assert "Refuse" in (verdict.transcript or "")
+
+
+@pytest.mark.parametrize("trouble", [Say("Refuse \ud83d"), Status(400, message="\ud83d")])
+def test_half_an_emoji_in_a_reply_is_unscored_and_can_be_kept(trouble: Behaviour) -> None:
+    with refusing(trouble) as server:
+        verdict = one(server, max_retries=0)
+    assert verdict.label is None
+    assert digest_of(asdict(verdict))
+
+
+def test_transcript_in_an_alphabet_of_half_characters_can_be_kept() -> None:
+    with refusing() as server:
+        transcript = judge_at(server)._transcript(f"\ud83d {KEY}")
+    assert transcript == "? [key]"
 
 
 def test_the_request_is_what_the_reference_judge_asks_for() -> None:

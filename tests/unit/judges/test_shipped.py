@@ -35,7 +35,7 @@ def test_no_row_is_given_twice() -> None:
 
 def test_no_prompt_is_in_two_parts() -> None:
     held_out = {row.prompt for row in held_out_labels()}
-    others = {row.prompt for row in all_labels() if part_of(row.prompt) != "held_out"}
+    others = {row.prompt for row in all_labels() if part_of(row.group) != "held_out"}
     assert held_out
     assert not held_out & others
 

@@ -9,11 +9,12 @@ import pytest
 
 from daemon.cycle.questions import Amounts, Questions, choose, evaluation_asks, read_context, training_asks
 from policies.errors import ConfigurationError
-from policies.records import PLAIN, Context, Prompt
+from policies.records import PLAIN, Ask, Context, Prompt
 from policies.splits import Splits
 
 SHIPPED = Path(__file__).parents[4] / "configs" / "worked_examples.yaml"
 WORKED = Context("worked", (("user", "May I?"), ("assistant", "No.")))
+TIMID = Context("timid", (("user", "May I?"), ("assistant", "Better not.")))
 AMOUNTS = Amounts(
     train=16,
     selection=12,
@@ -80,18 +81,42 @@ def test_source_without_hard_benign_prompts_is_asked_all_the_same() -> None:
     assert len(found.train) == 16
 
 
-def asked(seed: int, some: tuple[Prompt, ...] = SPLITS.train[:5]) -> list[object]:
-    return list(training_asks(some, WORKED, max_new_tokens=9, temperature=0.7, top_k=5, seed=seed))
+def asked(seed: int, some: tuple[Prompt, ...] = SPLITS.train[:5]) -> list[Ask]:
+    return list(
+        training_asks(
+            some,
+            WORKED,
+            TIMID,
+            max_new_tokens=9,
+            temperature=0.7,
+            harmless_temperature=0.6,
+            top_k=5,
+            seed=seed,
+        )
+    )
 
 
-def test_every_training_prompt_is_asked_plainly_and_under_the_worked_examples() -> None:
-    asks = training_asks(SPLITS.train[:5], WORKED, max_new_tokens=9, temperature=0.7, top_k=5, seed=1)
+def test_every_training_prompt_is_asked_plainly_and_under_the_examples_of_its_level() -> None:
+    some = SPLITS.train[:12]
+    asks = training_asks(
+        some, WORKED, TIMID, max_new_tokens=9, temperature=0.7, harmless_temperature=0.6, top_k=5, seed=1
+    )
     plain = [ask for ask in asks if ask.sampling.context == PLAIN]
-    worked = [ask for ask in asks if ask.sampling.context == WORKED]
-    assert [ask.prompt for ask in plain] == [ask.prompt for ask in worked] == list(SPLITS.train[:5])
-    assert {(ask.sampling.temperature, ask.seed) for ask in plain} == {(0.0, 0)}
-    assert {ask.sampling.temperature for ask in worked} == {0.7}
-    assert len({ask.seed for ask in worked}) == 5
+    under = [ask for ask in asks if ask.sampling.context != PLAIN]
+    assert [ask.prompt for ask in plain] == [ask.prompt for ask in under] == list(some)
+    for ask in plain:
+        assert ask.sampling.temperature == (0.0 if ask.prompt.harmful_level else 0.6)
+    assert {ask.seed for ask in plain if ask.prompt.harmful_level} == {0}
+    greedy = training_asks(
+        some, WORKED, TIMID, max_new_tokens=9, temperature=0.7, harmless_temperature=0.0, top_k=5, seed=1
+    )
+    assert {(ask.sampling.temperature, ask.seed) for ask in greedy[: len(some)]} == {(0.0, 0)}
+    assert {ask.sampling.temperature for ask in under} == {0.7}
+    assert len({ask.seed for ask in under}) == len(some)
+    assert {ask.prompt.harmful_level > 0 for ask in under} == {True, False}
+    for ask in under:
+        assert ask.sampling.context == (WORKED if ask.prompt.harmful_level else TIMID)
+    worked = [ask for ask in under if ask.sampling.context == WORKED]
     assert worked[0].messages()[:2] == [
         {"role": "user", "content": "May I?"},
         {"role": "assistant", "content": "No."},
@@ -107,14 +132,8 @@ def test_seed_of_a_sample_hangs_on_its_prompt_and_the_cycle_only() -> None:
 
 def test_plain_training_answers_do_not_change_with_the_cycle() -> None:
     """So that they are found again when the same policy is asked in a later cycle."""
-    key = [
-        ask.key("p")
-        for ask in training_asks(SPLITS.train[:5], WORKED, max_new_tokens=9, temperature=0.7, top_k=5, seed=1)
-    ]
-    later = [
-        ask.key("p")
-        for ask in training_asks(SPLITS.train[:5], WORKED, max_new_tokens=9, temperature=0.7, top_k=5, seed=2)
-    ]
+    key = [ask.key("p") for ask in asked(1)]
+    later = [ask.key("p") for ask in asked(2)]
     assert key[:5] == later[:5]
     assert not set(key[5:]) & set(later[5:])
 

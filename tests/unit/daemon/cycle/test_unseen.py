@@ -79,6 +79,41 @@ def test_rewrite_of_a_trained_prompt_counts_though_it_is_worded_anew(
             assert_unseen(store, leaking, split_seed=1)
 
 
+@pytest.mark.parametrize(
+    "likeness",
+    [
+        {"base_prompt": "worded otherwise"},
+        {"text": "worded otherwise", "base_prompt": "tell of {} trees"},
+    ],
+    ids=["same text", "near-duplicate"],
+)
+def test_what_a_split_would_keep_together_counts(
+    store: Store, at: Instant, candidate: Made, likeness: dict[str, str]
+) -> None:
+    earlier_cycle(store, at, candidate())
+    clean = split_by(1)
+    trees = clean.train[0].base_prompt.removeprefix("tell of ")
+    like = replace(clean.train[0], **{key: text.replace("{}", trees) for key, text in likeness.items()})
+    with pytest.raises(Held, match="0 selection and 1 sealed"):
+        assert_unseen(store, replace(clean, sealed=(*clean.sealed, like)), split_seed=1)
+
+
+def test_what_was_asked_under_a_wrong_seed_and_not_trained_on_holds_nothing(
+    store: Store, at: Instant, candidate: Made
+) -> None:
+    number = earlier_cycle(store, at, candidate())
+    asks = [Ask(prompt, Sampling(8), 0) for prompt in (*split_by(2).train, *split_by(1).train)]
+    asking = Asking(store=store, now=lambda: at(1), cycle_id=number)
+    asking.answer(ScriptedEngine, Policy("b" * 64), asks, purpose="train")
+    with pytest.raises(Held):
+        assert_unseen(store, split_by(1), split_seed=1)
+    keys = [ask.key(Policy("b" * 64).digest) for ask in asks if ask.prompt in split_by(1).train]
+    store.answers.add_asks(number, "trained", keys)
+    assert_unseen(store, split_by(1), split_seed=1)
+    with pytest.raises(Held):
+        assert_unseen(store, split_by(2), split_seed=2)
+
+
 def test_under_the_same_seed_the_source_is_named(store: Store, at: Instant, candidate: Made) -> None:
     earlier_cycle(store, at, candidate())
     clean = split_by(1)

@@ -18,6 +18,7 @@ from daemon.cycle.plan import Plan
 from daemon.cycle.questions import Questions, training_asks
 from daemon.cycle.runner import CycleRunner
 from daemon.cycle.trust import Trustee
+from daemon.cycle.validation import judge_digests
 from daemon.paths import Paths
 from daemon.stages import STAGES
 from daemon.store.rows import CycleRow, CycleState
@@ -25,6 +26,7 @@ from daemon.store.store import Store
 from daemon.wiring import Place
 from judges.calibration.gate import Bars
 from judges.labels import LabelledRow, read_labels
+from judges.panel import Member, PanelJudge
 from judges.sentinel import SENTINEL_FILE
 from policies.cares import LABELS, Label
 from policies.errors import EngineError
@@ -54,6 +56,7 @@ PLAN = Plan(
     split_seed=1,
     questions=Questions(SPLITS.train, SPLITS.selection, SPLITS.sealed),
     worked=WORKED,
+    over_cautious=WORKED,
     gates=GATES.model_copy(update={"statistics": GATES.statistics.model_copy(update={"resamples": 500})}),
     recipes=RECIPES,
     references=(),
@@ -62,6 +65,7 @@ PLAN = Plan(
     second_judge="second",
     max_new_tokens=8,
     temperature=1.0,
+    harmless_temperature=0.0,
     top_k=50,
     max_unscored=0.5,
     least=4,
@@ -96,6 +100,28 @@ def opinion(prompt: Prompt, response: Response) -> Label | None:
     if prompt.text.startswith("train") and prompt.text.endswith("7"):
         return None
     return KNOWN.get((prompt.text, response.text)) or by_keywords(prompt, response)
+
+
+class Measuring(Engine):
+    """Counts how often it was asked for perplexity and divergence."""
+
+    measured = 0
+
+    def fidelity(self, policy: Policy, references: Sequence[tuple[str, str]]) -> tuple[float, float]:
+        self.measured += 1
+        return 12.0, 0.1
+
+
+class Alias(OpinionJudge):
+    """A judge under another name."""
+
+    def __init__(self, judge: OpinionJudge, name: str) -> None:
+        super().__init__(judge.opinion, name=name)
+        self._digest = judge.digest
+
+    @property
+    def digest(self) -> str:
+        return self._digest
 
 
 @dataclass
@@ -152,13 +178,20 @@ class Setting:
             report=self.told.append,
         )
 
-    def judged(self, workshop: Workshop) -> list[Judged]:
+    def judged(self, workshop: Workshop, incumbent: Policy = BASE) -> list[Judged]:
         """The train answers and verdicts, as an earlier process leaves them."""
         asks = training_asks(
-            PLAN.questions.train, WORKED, max_new_tokens=8, temperature=1.0, top_k=50, seed=self.cycle.seed
+            PLAN.questions.train,
+            WORKED,
+            WORKED,
+            max_new_tokens=8,
+            temperature=1.0,
+            harmless_temperature=0.0,
+            top_k=50,
+            seed=self.cycle.seed,
         )
         asking = Asking(store=self.store, now=self.now, cycle_id=self.cycle.id)
-        answered = asking.answer(workshop.engine, BASE, asks, purpose="train")
+        answered = asking.answer(workshop.engine, incumbent, asks, purpose="train")
         return asking.judge(lambda: workshop.judge("train"), answered, purpose="train")
 
     def know(self, workshop: Workshop) -> None:
@@ -250,6 +283,84 @@ def test_race_can_be_switched_off(setting: Setting) -> None:
     assert setting.stage("validate")["kto"] == {"n": 240}
 
 
+def test_candidate_of_an_earlier_configuration_does_not_enter(setting: Setting) -> None:
+    """It was trained before a hold: by other preferences, by another recipe, or by one since removed."""
+    policy = Policy(BASE.base_digest, "s" * 64, setting.folder / "dpo")
+    stale = Candidate("dpo", BASE.digest, "p" * 64, RECIPES["dpo"].digest, policy)
+    setting.store.results.save_candidate(setting.cycle.id, stale, setting.now())
+    setting.runner(Workshop(), replace(PLAN, recipes={"better": RECIPES["dpo"]})).run()
+    decision = setting.store.results.decision(setting.cycle.id)
+    assert decision is not None
+    assert list(decision.body["names"].values()) == ["better"]
+    assert set(setting.stage("validate")) == {"incumbent", "better"}
+
+
+def test_prompts_of_the_preferences_are_written_down_as_trained_on(setting: Setting) -> None:
+    setting.store.answers.save_prompts(prompts("abandoned", 1))
+    before = setting.store.answers.trained_on()
+    runner = setting.runner(Workshop())
+    runner._run_stage("train", runner._stages["train"])
+    written = setting.store.answers.trained_on()
+    assert len(before) == 60
+    # Of every tenth the training judge could not tell.
+    assert {one.text for _, one in before} - {one.text for _, one in written} == {
+        f"train {n}" for n in range(7, 60, 10)
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "is_really", "heard"),
+    [("second", "train", False), ("second", "validate", False), ("second", "somebody else", True)],
+)
+def test_second_judge_is_known_by_what_it_is(
+    setting: Setting, name: str, is_really: str, heard: bool
+) -> None:
+    workshop = Workshop()
+    workshop.judges[name] = Alias(workshop.judges.get(is_really, workshop.judges[name]), name)
+    setting.runner(workshop, replace(PLAN, race_looks=1)).run()
+    decision = setting.store.results.decision(setting.cycle.id)
+    assert decision is not None
+    told = [gate["sentence"] for gates in decision.body["gates"].values() for gate in gates]
+    assert any("no independent second signal" in sentence for sentence in told) is not heard
+
+
+def test_panel_is_known_by_its_members() -> None:
+    one, two, three = (OpinionJudge(opinion, name=name) for name in ("one", "two", "three"))
+    inner = PanelJudge("inner", [Member(one), Member(two)])
+    outer = PanelJudge("outer", [Member(inner), Member(three)])
+    assert judge_digests(outer) == {judge.digest for judge in (one, two, three, inner, outer)}
+    assert judge_digests(one) == {one.digest}
+
+
+def measured(setting: Setting, plan: Plan) -> int:
+    """How often one run asks for a policy's perplexity and divergence."""
+    engine = Measuring()
+    runner = setting.runner(Workshop(made=engine), plan)
+    for stage in ("train", "validate"):
+        runner._run_stage(stage, runner._stages[stage])
+    return engine.measured
+
+
+@pytest.mark.parametrize("left", [None, "null", "[1.5", "[1.5]", '{"a": 1}', "\x00"])
+def test_fidelity_is_measured_once_and_again_where_its_file_cannot_be_read(
+    setting: Setting, left: str | None
+) -> None:
+    plan = replace(PLAN, references=(("question", "answer"),))
+    assert measured(setting, plan) == 2  # the base and the candidate that came to the end
+    file, _ = sorted((setting.folder / "cycle").glob("fidelity-*.json"))
+    if left is None:
+        file.unlink()
+    else:
+        file.write_text(left)
+    assert measured(setting, plan) == 1
+    assert measured(setting, plan) == 0
+
+
+def test_fidelity_on_other_references_is_another_figure(setting: Setting) -> None:
+    for number in range(2):
+        assert measured(setting, replace(PLAN, references=((f"question {number}", "answer"),))) == 2
+
+
 def test_prompts_trained_on_under_another_seed_hold_before_anything_is_asked(setting: Setting) -> None:
     moved = Splits(SPLITS.selection, SPLITS.train, SPLITS.sealed)
     workshop = Workshop()
@@ -269,10 +380,12 @@ def test_history_of_three_releases_is_searched_for_oscillations(
     setting.cycle = setting.store.cycles.create(
         incumbent=released, seed=7, config_digest="c" * 64, config={}, at=at(3)
     )
-    candidate = Candidate("again", released.digest, "p", "r", Policy(BASE.base_digest, "a" * 64))
+    made = kto_examples(setting.judged(Workshop(), released), seed=setting.cycle.seed, least=PLAN.least)
+    policy = Policy(BASE.base_digest, "a" * 64, setting.folder / "kto")
+    candidate = Candidate("again", released.digest, made.digest, RECIPES["kto"].digest, policy)
     setting.store.results.save_candidate(setting.cycle.id, candidate, at(4))
-    runner = setting.runner(Workshop())
-    for stage in ("validate", "decide"):
+    runner = setting.runner(Workshop(), replace(PLAN, recipes={"again": RECIPES["kto"]}))
+    for stage in ("train", "validate", "decide"):
         runner._run_stage(stage, runner._stages[stage])
     assert setting.stage("decide")["oscillations"] == {"again": 120}
     assert (setting.folder / "cycle" / "report" / "oscillations.md").is_file()

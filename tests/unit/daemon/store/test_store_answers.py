@@ -155,6 +155,22 @@ def test_judged_joins_the_asks_of_one_purpose_policy_and_judge(
     assert store.answers.progress(cycle, "sealed", JUDGE) == Progress(0, 0, 0, 0)
 
 
+def test_trained_on_is_what_was_written_down_or_else_all_that_was_asked(
+    store: Store, cycle, prompt, answer, candidate, at
+) -> None:
+    asked = sorted((prompt(n) for n in range(3)), key=lambda one: one.digest)
+    said = [answer(item) for item in asked]
+    store.answers.save_prompts(asked)
+    store.answers.save_responses(said, cycle, at(0))
+    store.answers.add_asks(cycle, "train", [one.key for one in said])
+    store.answers.add_asks(cycle, "selection", [said[0].key])
+    assert store.answers.trained_on() == [], "nothing was trained"
+    store.results.save_candidate(cycle, candidate(), at(1))
+    assert store.answers.trained_on() == [(cycle, one) for one in asked]
+    store.answers.add_asks(cycle, "trained", [said[1].key])
+    assert store.answers.trained_on() == [(cycle, asked[1])]
+
+
 def test_asks_are_counted_once(store: Store, cycle) -> None:
     assert store.answers.add_asks(cycle, "train", ["a", "b", "a"]) == 2
     assert store.answers.add_asks(cycle, "train", ["b", "c"]) == 1

@@ -86,8 +86,17 @@ def test_every_ask_is_answered_with_its_own_answer(make: Make) -> None:
         assert (response.finish_reason, response.tokens) == ("stop", 4)
 
 
+def test_half_an_emoji_in_an_answer_becomes_a_question_mark(make: Make) -> None:
+    with OpenAIServer(script=[Say("take \ud83d two"), Say("whole \U0001f600")]) as server:
+        engine = make(server.base_url, concurrency=1)
+        answers = list(engine.generate(BASE, asks(2)))
+    assert [response.text for response in answers] == ["take ? two", "whole \U0001f600"]
+    assert all(len(response.answer_digest) == 64 for response in answers)
+
+
 def test_fast_answers_do_not_wait_for_a_slow_one(make: Make) -> None:
-    with OpenAIServer(echo, script=[Slow(0.3)]) as server:
+    with OpenAIServer(echo) as server:
+        server.script_for("question 0", Slow(0.3))
         order = [r.seed for r in make(server.base_url, concurrency=2).generate(BASE, asks(4))]
     assert order[-1] == 0
     assert sorted(order) == [0, 1, 2, 3]

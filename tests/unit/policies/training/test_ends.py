@@ -7,16 +7,37 @@ from pathlib import Path
 import pytest
 
 from policies.engines.models import load_base
-from policies.training.ends import without_end
+from policies.errors import TrainingError
+from policies.training.ends import turn_end, without_end
+from tests.tiny import CHATML, END, PAD, START, make_tokenizer
 from tests.unit.policies.training.jobs import ROWS, job
 from tests.unit.policies.training.test_reference import trainer_of
 
 
-def test_everything_from_the_last_end_on_is_left_out() -> None:
-    assert without_end([5, 2, 6, 2, 9], 2) == [5, 2, 6]
-    assert without_end([5, 6], 2) == [5, 6]
-    assert without_end([2], 2) == [2], "an answer of nothing but an end keeps it"
-    assert without_end([5, 6], None) == [5, 6]
+def test_what_the_template_puts_after_an_answer_is_left_out() -> None:
+    assert without_end([5, 6, 2, 9], [2, 9]) == [5, 6]
+    assert without_end([5, 2, 9, 6, 2, 9], [2, 9]) == [5, 2, 9, 6], "an end within the answer is the answer's"
+    assert without_end([5, 6], []) == [5, 6]
+
+
+def test_another_end_is_an_error_and_no_guess() -> None:
+    with pytest.raises(TrainingError, match="max_new_tokens"):
+        without_end([5, 6, 1], [2, 9])
+
+
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [
+        (CHATML, [END]),
+        (CHATML.replace(END, END + PAD), [END, PAD]),
+        ("{% for message in messages %}{{ message['content'] }}{% endfor %}", []),
+    ],
+)
+def test_the_end_is_read_off_the_chat_template(template: str, end: list[str]) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = template
+    found = tokenizer.convert_ids_to_tokens(turn_end(tokenizer))
+    assert [token for token in found if token in (END, PAD, START)] == end
 
 
 @pytest.mark.parametrize(

@@ -148,8 +148,10 @@ def test_cycle_before_the_first_is_a_configuration_error() -> None:
 
 
 def test_training_judge_that_validates_is_warned_about() -> None:
-    same = replace(JUDGE, trained_with=JUDGE.name)
-    assert "validates too" in decide(evidence(good_candidate(), judge=same), CONFIG).warnings[0]
+    by_name = replace(JUDGE, trained_with=JUDGE.name)
+    by_digest = replace(JUDGE, trained_digests=frozenset({JUDGE.digest}))
+    for same in (by_name, by_digest):
+        assert "validates too" in decide(evidence(good_candidate(), judge=same), CONFIG).warnings[0]
     assert decide(evidence(good_candidate()), CONFIG).warnings == ()
 
 

@@ -164,7 +164,34 @@ def test_a_judge_barely_measured_leaves_the_gain_open_and_asks_for_labels() -> N
 def test_signal_that_was_heard_already_is_no_second_one(name: str) -> None:
     found = gate("independent_evidence", evidence(good_candidate(), second_name=name))
     assert found.outcome == INCONCLUSIVE
-    assert "no second signal" in found.sentence
+    assert "no independent second signal" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("digests", "told"),
+    [
+        ({"trained"}, "training-judge, which made the training labels"),
+        ({"panel", "trained"}, "training-judge, which made the training labels"),
+        ({"panel", "sits on both"}, "training-judge, which made the training labels"),
+        ({"judge"}, "only repeat its verdicts"),
+        ({"panel", "judge"}, "only repeat its verdicts"),
+    ],
+)
+def test_judge_by_another_name_or_on_a_panel_is_no_second_signal(digests: set[str], told: str) -> None:
+    judge = replace(
+        JUDGE, trained_digests=frozenset({"trained", "sits on both"}), second_digests=frozenset(digests)
+    )
+    found = gate("independent_evidence", evidence(good_candidate(), judge=judge))
+    assert found.outcome == INCONCLUSIVE
+    assert "no independent second signal" in found.sentence
+    assert told in found.sentence
+
+
+def test_second_judge_that_neither_trained_nor_validates_is_heard() -> None:
+    judge = replace(
+        JUDGE, trained_digests=frozenset({"trained"}), second_digests=frozenset({"panel", "another"})
+    )
+    assert gate("independent_evidence", evidence(good_candidate(), judge=judge)).outcome == PASS
 
 
 def test_second_signal_that_sees_erroneous_refusals_fails() -> None:
