@@ -72,6 +72,7 @@ def dpo_pairs(
             )
             pairs.append((best.prompt.harmful_level, pair))
     harmless = sum(level == 0 for level, _ in pairs)
+    _enough("DPO", "pairs of a better and a worse answer to the same prompt", len(pairs), least)
     _enough("DPO", "pairs on harmless prompts", harmless, least_harmless)
     _enough("DPO", "pairs on harmful prompts", len(pairs) - harmless, least_harmless)
     ordered = sorted(pairs, key=lambda row: _order(seed, row[1]))
@@ -82,7 +83,7 @@ def dpo_pairs(
     if limit is not None:
         harmless_kept = harmless_kept[: limit - len(harmful_kept)]
     kept = sorted([*harmful_kept, *harmless_kept], key=lambda pair: _order(seed, pair))
-    _enough("DPO", "pairs of a better and a worse answer to the same prompt", len(kept), least)
+    _enough("DPO", "pairs after harmful ones were thinned to the number of harmless ones", len(kept), least)
     return Preferences("dpo", dpo=tuple(kept))
 
 

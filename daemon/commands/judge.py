@@ -203,13 +203,13 @@ def train(
     **flags: Any,
 ) -> None:
     """Fine-tune a judge: LoRA, class weights, early stopping on macro-F1; leaves an adapter with a card."""
+    asked = training_recipe(recipe_file, flags)
+    rubric = Rubric.load(asked.rubric)
     from judges.local import LocalJudge
     from judges.training import JudgeRecipe, split_rows
     from judges.training_job import JudgeTrainingJob, labelled, train_in_process
     from policies.engines.models import resolve_model
 
-    asked = training_recipe(recipe_file, flags)
-    rubric = Rubric.load(asked.rubric)
     with open_place(config, data_dir) as place:
         model = resolve_model(asked.base, cache_dir=place.paths.models)
         job = JudgeTrainingJob(

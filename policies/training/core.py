@@ -111,7 +111,6 @@ def common_arguments(recipe: Recipe, *, scratch: Path, seed: int) -> dict[str, A
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # on, a loss that is not a number is told as 0
         "save_strategy": "no",
-        "train_sampling_strategy": "group_by_length",
         "report_to": [],
         "seed": seed,
         "data_seed": seed,

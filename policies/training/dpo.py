@@ -42,6 +42,7 @@ def build(
     arguments = DPOConfig(
         loss_type=["sigmoid", "sft"] if weight else ["sigmoid"],
         loss_weights=[1.0, weight] if weight else [1.0],
+        train_sampling_strategy="group_by_length",
         precompute_ref_log_probs=job.recipe.epochs > 1,  # the reference does not move; once is enough
         **common_arguments(job.recipe, scratch=scratch, seed=job.seed),
     )

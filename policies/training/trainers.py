@@ -1,4 +1,4 @@
-"""TRL's trainers with two habits of ours: cut answers stay open, and a batch holds rows of similar length.
+"""TRL's trainers with two habits of ours: cut answers stay open, and DPO batches hold rows of like length.
 
 Padding costs as much as text: with prompts of 20 to 120 tokens a shuffled batch is a third padding.
 """
@@ -37,13 +37,11 @@ class OpenEndedDPOTrainer(DPOTrainer):
 
 
 class OpenEndedKTOTrainer(KTOTrainer):
-    """Rows also have `cut`. The KL term's mismatched completions keep their ends: no gradient flows there."""
+    """Rows also have `cut`. The KL term's mismatched completions keep their ends: no gradient flows there.
+
+    Rows stay in their order, since that term pairs neighbours.
+    """
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
         ready = super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
-        opened = leave_open(ready, {"completion_ids": "cut"}, processing_class)
-        return with_lengths(opened, ["completion_ids"])
-
-    def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()
-        self._signature_columns = [*dict.fromkeys([*self._signature_columns, LENGTH])]
+        return leave_open(ready, {"completion_ids": "cut"}, processing_class)

@@ -14,7 +14,11 @@ from policies.errors import ConfigurationError
 from policies.validation.config import load_gates
 
 CONFIGS = Path(__file__).parents[3] / "configs"
-OTHERS = {"gates.yaml": load_gates, "worked_examples.yaml": read_context}
+OTHERS = {
+    "gates.yaml": load_gates,
+    "worked_examples.yaml": read_context,
+    "over_cautious_examples.yaml": read_context,
+}
 SMALL = {"judging": {"train": "rules", "validate": "rules", "registry": {"rules": {"kind": "rules"}}}}
 
 
