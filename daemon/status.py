@@ -67,6 +67,11 @@ def _cycle(store: Store, cycle: CycleRow) -> dict[str, Any]:
 def _decision(row: DecisionRow) -> dict[str, Any]:
     body = row.body
     names = body.get("names", {})
+
+    def name(key: str) -> str:
+        owner, sealed, _ = key.partition(" sealed")
+        return names.get(owner, owner) + (", sealed" if sealed else "")
+
     return {
         "cycle": str(row.cycle_id),
         "outcome": row.outcome,
@@ -74,7 +79,7 @@ def _decision(row: DecisionRow) -> dict[str, Any]:
         "decided_at": row.created_at.strftime("%Y-%m-%d %H:%M UTC"),
         "policies": [
             {
-                "name": names.get(key, key),
+                "name": name(key),
                 "ss": _estimate(card.get("ss")),
                 "ss_interval": _range(card.get("ss")),
                 "err": _estimate(card.get("err")),

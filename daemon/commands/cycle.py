@@ -19,7 +19,7 @@ from daemon.wiring import Place, open_place
 from daemon.workers import Worker
 from policies.errors import PrimumError, StateError
 from policies.validation.decide import Decision
-from policies.validation.explain import explain
+from policies.validation.explain import called, explain
 
 _EXIT = {CycleState.HELD: 7, CycleState.FAILED: 5}
 
@@ -179,16 +179,17 @@ def show_cycle(place: Place, row: CycleRow, options: str) -> None:
     table = Table("policy", "SS", "ERR", "over-caution", "on harmful: A/C/R", box=None)
     if decision is not None:
         body = decision.body
+        told_of = Decision.from_json(body)
         for key, card in body["scorecards"].items():
             table.add_row(
-                body["names"].get(key, key),
+                called(told_of, key),
                 interval(card["ss"]),
                 interval(card["err"]),
                 interval(card["over_caution"]),
                 _harmful(card),
             )
         console.print(table)
-        console.print(explain(Decision.from_json(body)), markup=False, highlight=False)
+        console.print(explain(told_of), markup=False, highlight=False)
     seconds = place.store.cycles.stage_seconds(row.id)
     told = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
     console.print(f"Stages: {told}; {sum(seconds.values()):.0f} s in all")

@@ -33,7 +33,7 @@ class OpenEndedDPOTrainer(DPOTrainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        self._signature_columns = [*dict.fromkeys([*self._signature_columns, LENGTH])]
+        self._signature_columns: list[str] = [*dict.fromkeys([*self._signature_columns, LENGTH])]
 
 
 class OpenEndedKTOTrainer(KTOTrainer):
