@@ -44,7 +44,7 @@ bench: install  ## 100,000 verdicts scored, tested and drawn
 bench-judging: install  ## verdicts per second, shared prefix and constrained labels against generating
 	$(BIN)/python benchmarks/judging.py
 
-judge: install  ## make the shipped judge again from its labels; about 25 minutes on two cores
+judge: install  ## make the shipped judge again from its labels; about 30 minutes on two cores
 	$(BIN)/primum judge train --output judges/adapters/embedded
 
 simulate: install  ## the table in docs: false promotions under the null, power, gaming
