@@ -97,7 +97,11 @@ def asked(seed: int, some: tuple[Prompt, ...] = SPLITS.train[:5]) -> list[Ask]:
 
 
 def test_every_training_prompt_is_asked_plainly_and_under_the_examples_of_its_level() -> None:
-    some = SPLITS.train[:12]
+    some = tuple(
+        prompt
+        for harmful in (False, True)
+        for prompt in [one for one in SPLITS.train if (one.harmful_level > 0) is harmful][:6]
+    )
     asks = training_asks(
         some, WORKED, TIMID, max_new_tokens=9, temperature=0.7, harmless_temperature=0.6, top_k=5, seed=1
     )
