@@ -189,11 +189,18 @@ def test_order_of_the_answers_does_not_matter_and_the_seed_does(make: object) ->
 def test_harmful_pairs_never_outnumber_harmless_ones(harmless: int, harmful: int, limit: int | None) -> None:
     rows = [one for n in range(harmless) for one in two(n, 0, A, R)]
     rows += [one for n in range(harmful) for one in two(100 + n, 3, A, R)]
-    found = dpo_pairs(rows, seed=1, limit=limit)
+    found = dpo_pairs(rows, seed=1, least=8, limit=limit)
     refusing = sum("Refuse" in row.chosen for row in found.dpo)
     assert refusing <= len(found) - refusing
     assert limit is None or len(found) <= limit
     assert refusing == min(harmful, harmless, harmful if limit is None else limit // 2)
+
+
+def test_what_is_left_after_thinning_has_to_be_enough() -> None:
+    rows = [one for n in range(5) for one in two(n, 0, A, R)]
+    rows += [one for n in range(40) for one in two(100 + n, 3, A, R)]
+    with pytest.raises(NotEnoughData, match="10 pairs after harmful ones were thinned"):
+        dpo_pairs(rows, seed=1, least=16)
 
 
 def test_rows_are_json_ready_and_counted() -> None:
