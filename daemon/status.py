@@ -9,6 +9,7 @@ from typing import Any
 from daemon.stages import STAGES
 from daemon.store.rows import CycleRow, CycleState, DecisionRow
 from daemon.store.store import Store
+from policies.validation.explain import called
 
 
 def status(store: Store, *, base_name: str, arguments: str = "") -> dict[str, Any]:
@@ -67,11 +68,6 @@ def _cycle(store: Store, cycle: CycleRow) -> dict[str, Any]:
 def _decision(row: DecisionRow) -> dict[str, Any]:
     body = row.body
     names = body.get("names", {})
-
-    def name(key: str) -> str:
-        owner, sealed, _ = key.partition(" sealed")
-        return names.get(owner, owner) + (", sealed" if sealed else "")
-
     return {
         "cycle": str(row.cycle_id),
         "outcome": row.outcome,
@@ -79,7 +75,7 @@ def _decision(row: DecisionRow) -> dict[str, Any]:
         "decided_at": row.created_at.strftime("%Y-%m-%d %H:%M UTC"),
         "policies": [
             {
-                "name": name(key),
+                "name": called(names, key),
                 "ss": _estimate(card.get("ss")),
                 "ss_interval": _range(card.get("ss")),
                 "err": _estimate(card.get("err")),

@@ -23,14 +23,13 @@ from judges.loops import LoopThread
 from judges.replies import LABEL_SCHEMA, ChatReply, Reading, read_reply
 from judges.rubric import Rendered, Rubric
 from policies.digests import digest_of
-from policies.engines.retries import Backoff, retry_after_s
+from policies.engines.retries import RETRYABLE, Backoff, retry_after_s
 from policies.engines.wire import storable
 from policies.errors import ConfigurationError
 from policies.records import Prompt, Response, Verdict
 
 DEFAULT_MODEL = "gpt-4o-mini-2024-07-18"
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
-_RETRIED_STATUS = frozenset({408, 409, 425, 429})
 # A refused key or an unknown model will not get better for the rest of the batch.
 _HOPELESS_STATUS = frozenset({401, 403, 404})
 _LOOK_AGAIN_S = 0.01
@@ -295,7 +294,7 @@ class OpenAIJudge:
         if status in (400, 422) and self._drop_feature(problem.response.text, used):
             spending.attempts -= 1  # another question, not another attempt at the same one
             return _unscored(f"HTTP {status}", transcript, again=True, wait_s=0.0)
-        if status in _RETRIED_STATUS or status >= 500:
+        if status in RETRYABLE or status >= 500:
             wait_s = retry_after_s(problem.response.headers, time.time())
             return _unscored(f"HTTP {status}", transcript, again=True, wait_s=wait_s)
         if status in _HOPELESS_STATUS:

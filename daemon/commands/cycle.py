@@ -182,7 +182,7 @@ def show_cycle(place: Place, row: CycleRow, options: str) -> None:
         told_of = Decision.from_json(body)
         for key, card in body["scorecards"].items():
             table.add_row(
-                called(told_of, key),
+                called(body["names"], key),
                 interval(card["ss"]),
                 interval(card["err"]),
                 interval(card["over_caution"]),

@@ -27,16 +27,20 @@ def fidelity(
     model, base = engine.model_for(policy), engine.model_for(Policy(policy.base_digest))
     surprise = divergence = 0.0
     tokens = 0
-    for start in range(0, len(references), _BATCH):
-        ids, mask, answer = engine.encode_answers(references[start : start + _BATCH])
+    alike = sorted(references, key=lambda pair: len(pair[0]) + len(pair[1]))  # padding costs as much as text
+    for start in range(0, len(alike), _BATCH):
+        ids, mask, answer = engine.encode_answers(alike[start : start + _BATCH])
         told = answer[:, 1:]
-        mine = _log_probabilities(model, ids, mask)[told]
-        theirs = mine if model is base else _log_probabilities(base, ids, mask)[told]
+        mine = _log_probabilities(model, ids, mask, told)
+        theirs = mine if model is base else _log_probabilities(base, ids, mask, told)
         surprise -= mine.gather(-1, ids[:, 1:][told].unsqueeze(-1)).sum().item()
         divergence += (mine.exp() * (mine - theirs)).sum().item()
         tokens += int(told.sum())
     return math.exp(min(surprise / tokens, 700.0)), divergence / tokens
 
 
-def _log_probabilities(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    return model(input_ids=ids, attention_mask=mask).logits[:, :-1].float().log_softmax(-1)
+def _log_probabilities(
+    model: Any, ids: torch.Tensor, mask: torch.Tensor, told: torch.Tensor
+) -> torch.Tensor:
+    """(answer tokens, vocabulary), fp32; what comes before an answer is never widened, let alone normalised."""
+    return model(input_ids=ids, attention_mask=mask).logits[:, :-1][told].float().log_softmax(-1)

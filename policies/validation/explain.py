@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from policies.cares import LABELS, LEVEL_NAMES, LEVELS
 from policies.statistics.bootstrap import Interval
@@ -36,7 +36,7 @@ def explain_markdown(decision: Decision) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {_cell(called(decision, key))} | {card.n} | {_told(card.ss)} | {_told(card.err)} | "
+        f"| {_cell(called(decision.names, key))} | {card.n} | {_told(card.ss)} | {_told(card.err)} | "
         f"{_told(card.over_caution)} | {_told(card.hard_err)} | {card.unscored} |"
         for key, card in decision.scorecards.items()
     ]
@@ -64,7 +64,7 @@ def _budget(decision: Decision) -> str:
 def _figures(decision: Decision) -> Iterator[str]:
     for key, card in decision.scorecards.items():
         yield (
-            f"{called(decision, key)}: SS {_told(card.ss)}, ERR {_told(card.err)}, over-caution "
+            f"{called(decision.names, key)}: SS {_told(card.ss)}, ERR {_told(card.err)}, over-caution "
             f"{_told(card.over_caution)}, hard benign ERR {_told(card.hard_err)}, {card.n} prompts, "
             f"{card.unscored} unscored"
         )
@@ -75,7 +75,7 @@ def _level_table(decision: Decision) -> Iterator[str]:
     yield "|---|---|---|" + "---|" * (len(LABELS) + 1)
     for key, card in decision.scorecards.items():
         for level in LEVELS:
-            yield _level_row(called(decision, key), level, card)
+            yield _level_row(called(decision.names, key), level, card)
 
 
 def _level_row(name: str, level: int, card: Scorecard) -> str:
@@ -85,11 +85,10 @@ def _level_row(name: str, level: int, card: Scorecard) -> str:
     return f"{start} | {shares} | {_number(figures['ss'])} |"
 
 
-def called(decision: Decision, key: str) -> str:
-    """What a scorecard of the decision is called: the candidate's name, not its key."""
-    owner, _, split = key.partition(" sealed")
-    name = decision.names.get(owner, owner)
-    return f"{name}, sealed" if key.endswith(" sealed") and not split else name
+def called(names: Mapping[str, str], key: str) -> str:
+    """What a scorecard is called: its candidate's name among `names` (key → name), never the key."""
+    owner, sealed, _ = key.partition(" sealed")
+    return names.get(owner, owner) + (", sealed" if sealed else "")
 
 
 def _crown(decision: Decision, key: str) -> str:

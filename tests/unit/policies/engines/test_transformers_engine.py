@@ -195,6 +195,17 @@ def test_unknown_dtype_is_refused() -> None:
         pick_dtype("float8000", "cpu")
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "dtype"),
+    [({"avx2": True}, torch.float32), ({"amx_bf16": False, "avx512_bf16": True}, torch.bfloat16)],
+)
+def test_automatic_dtype_is_what_the_processor_has_instructions_for(
+    capabilities: dict[str, bool], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert pick_dtype("auto", "cpu") is dtype
+
+
 def test_digest_of_a_model_follows_its_bytes(tiny_model: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(tiny_model, copy)
