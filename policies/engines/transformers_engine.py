@@ -167,12 +167,15 @@ class TransformersEngine:
     ) -> Iterator[tuple[int, Completion]]:
         """Yield (index into `conversations`, completion), shortest conversations first.
 
-        Messages in `prefix` come before every conversation; their keys and values are computed once a batch
-        size, not once a conversation.
+        Messages in `prefix` come before every conversation. What the chat template puts before the first
+        word of each is computed once, the prefix and the template's own system message included.
         """
         model = self.model_for(policy)
-        head = self._ids(prefix, False) if prefix else []
-        rows = [self._ids([*prefix, *messages], True)[len(head) :] for messages in conversations]
+        whole = [self._ids([*prefix, *messages], True) for messages in conversations]
+        head = self._opening(prefix)
+        if not all(row[: len(head)] == head for row in whole):  # a conversation with a system message
+            head = []
+        rows = [row[len(head) :] for row in whole]
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
         head_cache = _cache_of(model, head, self._device) if head else None
         for start in range(0, len(order), self._batch_size):
@@ -189,6 +192,12 @@ class TransformersEngine:
             )
             for index, tokens in zip(batch, outputs, strict=True):
                 yield index, self._completion(tokens, len(head) + len(rows[index]), max_new_tokens)
+
+    def _opening(self, prefix: Sequence[Message]) -> list[int]:
+        """Ids that every conversation after `prefix` begins with: what two questions have in common."""
+        one, other = (self._ids([*prefix, {"role": "user", "content": word}], True) for word in ("a", "z"))
+        same = (mine == theirs for mine, theirs in zip(one, other, strict=False))
+        return one[: next((at for at, alike in enumerate(same) if not alike), 0)]
 
     def _ids(self, messages: Sequence[Message], prompt: bool) -> list[int]:
         encoded = self._tokenizer.apply_chat_template(

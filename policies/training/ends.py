@@ -34,14 +34,22 @@ def without_end(ids: Sequence[int], end: Sequence[int]) -> list[int]:
     return list(ids[: -len(end)])
 
 
-def leave_open(dataset: Dataset, columns: Mapping[str, str], tokenizer: Any) -> Dataset:
-    """`dataset` without the end in each token column whose flag (`columns`: token column → flag) is set."""
+def leave_open(
+    dataset: Dataset, columns: Mapping[str, str], tokenizer: Any, *, first: int | None = None
+) -> Dataset:
+    """`dataset` without the end in each token column whose flag (`columns`: token column → flag) is set.
+
+    Of an answer longer than `first` tokens only those are left, and it is open, too.
+    """
     end = turn_end(tokenizer)
 
     def opened(row: dict[str, Any]) -> dict[str, Any]:
-        return {
-            tokens: without_end(row[tokens], end) if row[flag] else row[tokens]
-            for tokens, flag in columns.items()
-        }
+        return {tokens: _opened(row[tokens], row[flag], end, first) for tokens, flag in columns.items()}
 
     return dataset.map(opened)
+
+
+def _opened(ids: Sequence[int], cut: bool, end: Sequence[int], first: int | None) -> list[int]:
+    body = without_end(ids, end) if cut else list(ids)
+    longest = len(body) if first is None else first + (0 if cut else len(end))
+    return body if len(body) <= longest else body[:first]

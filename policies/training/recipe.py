@@ -19,7 +19,8 @@ class Recipe:
 
     `batch_size` is per device; adapter weights are fp32 whatever the base model's type. The `frozen_layers`
     lowest layers get no LoRA in a first candidate (later ones train what their parent trains) and cost no
-    backward pass.
+    backward pass. Of each answer the first `answer_tokens` tokens are learnt from: whether it helps or
+    declines is settled there, and the rest costs time and teaches a policy its own prose. None for all.
     """
 
     method: str
@@ -36,6 +37,7 @@ class Recipe:
     target_modules: str | tuple[str, ...] = "all-linear"
     frozen_layers: int = 0
     max_length: int = 256
+    answer_tokens: int | None = None
     warmup_steps: int = 3
     max_grad_norm: float = 1.0
 

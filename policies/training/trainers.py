@@ -24,12 +24,21 @@ def with_lengths(dataset: Dataset, columns: Sequence[str]) -> Dataset:
 
 
 class OpenEndedDPOTrainer(DPOTrainer):
-    """Rows also have `chosen_cut` and `rejected_cut`. Ends go before the reference is asked."""
+    """Rows also have `chosen_cut` and `rejected_cut`. Ends go before the reference is asked.
+
+    `answer_tokens`: only so many first tokens of an answer are learnt from; None for all.
+    """
+
+    def __init__(self, *args: Any, answer_tokens: int | None = None, **kwargs: Any) -> None:
+        self._answer_tokens = answer_tokens  # the dataset is prepared by TRL's own __init__
+        super().__init__(*args, **kwargs)
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
         ready = super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
         columns = {"chosen_ids": "chosen_cut", "rejected_ids": "rejected_cut"}
-        return with_lengths(leave_open(ready, columns, processing_class), list(columns))
+        return with_lengths(
+            leave_open(ready, columns, processing_class, first=self._answer_tokens), list(columns)
+        )
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -39,9 +48,15 @@ class OpenEndedDPOTrainer(DPOTrainer):
 class OpenEndedKTOTrainer(KTOTrainer):
     """Rows also have `cut`. The KL term's mismatched completions keep their ends: no gradient flows there.
 
-    Rows stay in their order, since that term pairs neighbours.
+    Rows stay in their order, since that term pairs neighbours. `answer_tokens` as for DPO.
     """
+
+    def __init__(self, *args: Any, answer_tokens: int | None = None, **kwargs: Any) -> None:
+        self._answer_tokens = answer_tokens
+        super().__init__(*args, **kwargs)
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
         ready = super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
-        return leave_open(ready, {"completion_ids": "cut"}, processing_class)
+        return leave_open(
+            ready, {"completion_ids": "cut"}, processing_class, first=self._answer_tokens
+        )

@@ -62,3 +62,22 @@ def test_cut_answers_have_no_end_and_the_others_have_one(
             assert (tokenizer.eos_token_id in row[tokens]) is not source[flag]
             found.append(source[flag])
     assert len(set(found)) == 2, "both kinds must occur"
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_of_a_long_answer_only_the_first_tokens_are_learnt_from_and_it_stays_open(
+    tiny_model: Path, tmp_path: Path, method: str
+) -> None:
+    columns = {"dpo": ("chosen_ids", "rejected_ids"), "kto": ("completion_ids",)}[method]
+    (tmp_path / "whole").mkdir()
+    whole = trainer_of(job(tmp_path / "whole", tiny_model, method, epochs=2), tmp_path / "whole")
+    first = trainer_of(job(tmp_path, tiny_model, method, epochs=2, answer_tokens=4), tmp_path)
+    _, tokenizer = load_base(tiny_model, dtype="float32", device="cpu")
+    end, shortened = turn_end(tokenizer), 0
+    for long, short in zip(whole.train_dataset, first.train_dataset, strict=True):
+        for column in columns:
+            ended = long[column][-len(end) :] == end
+            body = len(long[column]) - (len(end) if ended else 0)
+            assert short[column] == (long[column] if body <= 4 else long[column][:4])
+            shortened += body > 4
+    assert shortened, "no answer was longer"
