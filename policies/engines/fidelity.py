@@ -39,8 +39,6 @@ def fidelity(
     return math.exp(min(surprise / tokens, 700.0)), divergence / tokens
 
 
-def _log_probabilities(
-    model: Any, ids: torch.Tensor, mask: torch.Tensor, told: torch.Tensor
-) -> torch.Tensor:
-    """(answer tokens, vocabulary), fp32; what comes before an answer is never widened, let alone normalised."""
+def _log_probabilities(model: Any, ids: torch.Tensor, mask: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+    """(answer tokens, vocabulary), fp32; what comes before an answer is not even widened."""
     return model(input_ids=ids, attention_mask=mask).logits[:, :-1][told].float().log_softmax(-1)

@@ -57,6 +57,4 @@ class OpenEndedKTOTrainer(KTOTrainer):
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
         ready = super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
-        return leave_open(
-            ready, {"completion_ids": "cut"}, processing_class, first=self._answer_tokens
-        )
+        return leave_open(ready, {"completion_ids": "cut"}, processing_class, first=self._answer_tokens)

@@ -37,7 +37,12 @@ def test_kto_of_single_answers_is_refused() -> None:
 
 def test_every_field_is_part_of_the_digest() -> None:
     recipe = Recipe("dpo")
-    others: dict[str, object] = {"method": "kto", "target_modules": ("q_proj",), "frozen_layers": 2}
+    others: dict[str, object] = {
+        "method": "kto",
+        "target_modules": ("q_proj",),
+        "frozen_layers": 2,
+        "answer_tokens": 8,
+    }
     for field in fields(Recipe):
         changed = others.get(field.name) or getattr(recipe, field.name) * 3
         assert replace(recipe, **{field.name: changed}).digest != recipe.digest, field.name
