@@ -72,6 +72,29 @@ def test_shared_context_gives_the_answers_of_the_whole_conversation(tiny_model: 
     assert once == whole
 
 
+def test_a_conversation_with_a_system_message_is_answered_as_alone(tiny_model: Path, base: Policy) -> None:
+    made = engine(tiny_model)
+    conversations = [
+        [{"role": "user", "content": TEXTS[0]}],
+        [{"role": "system", "content": "Answer in one word."}, {"role": "user", "content": TEXTS[0]}],
+    ]
+    sampling = {"max_new_tokens": 12, "temperature": 0.0, "top_k": 1}
+    together = dict(made.complete(base, conversations, seeds=[0, 0], **sampling))
+    for index, conversation in enumerate(conversations):
+        assert dict(made.complete(base, [conversation], seeds=[0], **sampling)) == {0: together[index]}
+    assert together[0] != together[1]
+
+
+def test_the_vocabulary_projection_gets_rows_in_one_piece(tiny_model: Path, tiny_adapter: Path) -> None:
+    made, pieces = engine(tiny_model), list[bool]()
+    policy = Policy(made.base_digest, adapter_digest(tiny_adapter), tiny_adapter)
+    head = made.model_for(policy).get_output_embeddings()
+    head.register_forward_hook(lambda _module, given, _made: pieces.append(given[0].is_contiguous()))
+    texts(made, policy, asks(Sampling(4)))
+    assert pieces
+    assert all(pieces)
+
+
 def test_another_seed_is_another_sample(tiny_model: Path, base: Policy) -> None:
     made = engine(tiny_model)
     prompt, sampling = Prompt("Why?", 0, "Why?"), Sampling(12, 1.0, 50)
