@@ -179,7 +179,6 @@ def show_cycle(place: Place, row: CycleRow, options: str) -> None:
     table = Table("policy", "SS", "ERR", "over-caution", "on harmful: A/C/R", box=None)
     if decision is not None:
         body = decision.body
-        told_of = Decision.from_json(body)
         for key, card in body["scorecards"].items():
             table.add_row(
                 called(body["names"], key),
@@ -189,7 +188,7 @@ def show_cycle(place: Place, row: CycleRow, options: str) -> None:
                 _harmful(card),
             )
         console.print(table)
-        console.print(explain(told_of), markup=False, highlight=False)
+        console.print(explain(Decision.from_json(body)), markup=False, highlight=False)
     seconds = place.store.cycles.stage_seconds(row.id)
     told = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
     console.print(f"Stages: {told}; {sum(seconds.values()):.0f} s in all")
