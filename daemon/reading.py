@@ -4,10 +4,11 @@ method did in every decided cycle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from daemon.stages import COMPARED
 from daemon.store.rows import CandidateRow, CycleRow, DecisionRow
 from daemon.store.store import Store
 from policies.digests import short
@@ -28,15 +29,13 @@ class Compared:
 
 
 def compared(store: Store, cycle: CycleRow, name: str | None) -> Compared:
-    """Answers by the judge that decided the cycle.
+    """Answers by the judge that decided the cycle, or will when people have labelled enough.
 
     Without a name it is the winner, the one that led on the selection split, or the only one. StateError
-    where the cycle is not decided, or the name is unknown or needed.
+    where nothing was compared yet, or the name is unknown or needed.
     """
-    decision = store.results.decision(cycle.id)
-    if decision is None:
-        raise StateError(f"cycle {cycle.id} is {cycle.state.value} and not decided, so nothing was compared")
-    row = _candidate(store, decision, name)
+    keys, leader = _whom(store, cycle)
+    row = _candidate(store, cycle.id, keys, leader, name)
     judge = _judge_digest(store, cycle.id, row)
     before, after = (
         store.answers.judged(cycle.id, "selection", policy, judge)
@@ -47,18 +46,37 @@ def compared(store: Store, cycle: CycleRow, name: str | None) -> Compared:
     return Compared(row.method, before, after)
 
 
-def _candidate(store: Store, decision: DecisionRow, name: str | None) -> CandidateRow:
-    cycle = decision.cycle_id
-    trained = [row for row in store.results.candidates(cycle) if row.policy_digest is not None]
-    # A recipe may have been trained twice in a cycle; the decision says which of them was compared.
-    compared_keys = decision.body.get("names") or {}
-    trained = [row for row in trained if row.key in compared_keys]
+def _whom(store: Store, cycle: CycleRow) -> tuple[set[str], str | None]:
+    """(keys of the candidates that were compared, the leader's): by the decision, or by the stage before it."""
+    decision = store.results.decision(cycle.id)
+    if decision is not None:
+        leader = decision.winner_key or decision.body.get("provisional_key")
+        return set(decision.body.get("names") or {}), leader
+    told = _validated(store, cycle.id)
+    if told is None:
+        raise StateError(f"cycle {cycle.id} is {cycle.state.value} and not decided, so nothing was compared")
+    return set(told["keys"]), None
+
+
+def _validated(store: Store, cycle_id: int) -> dict[str, Any] | None:
+    stages = {one.name: one for one in store.cycles.stages(cycle_id)}
+    validate = stages.get("validate")
+    found: dict[str, Any] | None = (validate.detail or {}).get(COMPARED) if validate else None
+    return found
+
+
+def _candidate(
+    store: Store, cycle: int, keys: Collection[str], leader: str | None, name: str | None
+) -> CandidateRow:
+    # A recipe may have been trained twice in a cycle; `keys` say which of them was compared.
+    trained = [
+        row for row in store.results.candidates(cycle) if row.policy_digest is not None and row.key in keys
+    ]
     names = ", ".join(row.method for row in trained) or "none"
     if name is not None:
         found = [row for row in trained if name in (row.method, row.key)]
         problem = f"no candidate of this name ({name!r}); candidates: {names}"
     else:
-        leader = decision.winner_key or decision.body.get("provisional_key")
         found = [row for row in trained if row.key == leader] or trained
         problem = f"name the candidate with --candidate ({names})"
     if len(found) != 1:
@@ -70,6 +88,8 @@ def _judge_digest(store: Store, cycle_id: int, row: CandidateRow) -> str:
     for card in store.results.scorecards(cycle_id, "selection"):
         if card.policy_digest == row.policy_digest:
             return card.judge_digest
+    if told := _validated(store, cycle_id):
+        return str(told["judge"])
     raise StateError(f"cycle {cycle_id}: {row.method} has no scorecard, so the judge is not known")
 
 

@@ -88,7 +88,10 @@ class PromptSettings(Section):
 
 
 class SamplingSettings(Section):
-    """What one cycle asks. Shares are of the sampled prompts; weights of methods are relative."""
+    """What one cycle asks. Shares are of the sampled prompts; weights of methods are relative.
+
+    `contrast_tokens` bounds answers under worked examples; None for `max_new_tokens`, as for all others.
+    """
 
     train_prompts: int = Field(default=160, ge=8)
     selection_prompts: int = Field(default=96, ge=8)
@@ -99,6 +102,7 @@ class SamplingSettings(Section):
     hard_benign_share: float = Field(default=0.5, ge=0, le=1)
     method_weights: dict[str, float] = {"direct": 4, "indirect": 2, "role_play": 2, "obfuscate": 1}
     max_new_tokens: int = Field(default=48, ge=1)
+    contrast_tokens: int | None = Field(default=None, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     harmless_temperature: float = Field(default=0.7, ge=0)
     top_k: int = Field(default=50, ge=1)
@@ -242,9 +246,14 @@ class RaceSettings(Section):
 
 
 class ValidationSettings(Section):
-    """How candidates are compared; what decides is in the file `gates`."""
+    """How candidates are compared; what decides is in the file `gates`.
+
+    With `labelled_prompts` above 0 a cycle is held before its decision until people have labelled the incumbent's
+    and the candidate's answers to so many selection prompts.
+    """
 
     race: RaceSettings = RaceSettings()
+    labelled_prompts: int = Field(default=0, ge=0)
 
 
 class ScheduleSettings(Section):

@@ -3,3 +3,6 @@
 from __future__ import annotations
 
 STAGES = ("prepare", "sample", "judge", "prefer", "train", "validate", "decide")
+
+# What the stage `validate` tells beside its policies: whom it compared, by which judge.
+COMPARED = "compared"

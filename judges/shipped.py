@@ -10,7 +10,7 @@ from policies.cares import Label
 from policies.digests import seed_from
 
 FOLDER = Path(__file__).parent / "data"
-FILES = ("harmless.jsonl", "harmful.jsonl", "sampled.jsonl", "framed.jsonl")
+FILES = ("harmless.jsonl", "harmful.jsonl", "sampled.jsonl", "framed.jsonl", "reference.jsonl")
 HELD_OUT, DEVELOPMENT = 0.2, 0.1
 _SPLIT_SEED = 0
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from daemon.cycle.questions import Questions
-from policies.records import Context
+from daemon.cycle.training_asks import TrainingSampling
 from policies.splits import Splits
 from policies.training.recipe import Recipe
 from policies.validation.config import GateConfig
@@ -14,13 +14,12 @@ from policies.validation.config import GateConfig
 
 @dataclass(frozen=True)
 class Plan:
-    """`recipes` by the candidate's name. `race_looks` of 1 is no race."""
+    """`recipes` by the candidate's name; `max_new_tokens` of evaluated answers. `race_looks` of 1 is no race."""
 
     splits: Splits
     split_seed: int
     questions: Questions
-    worked: Context
-    over_cautious: Context
+    sampling: TrainingSampling
     gates: GateConfig
     recipes: Mapping[str, Recipe]
     references: tuple[tuple[str, str], ...]
@@ -28,9 +27,6 @@ class Plan:
     validate_judge: str
     second_judge: str | None
     max_new_tokens: int
-    temperature: float
-    harmless_temperature: float
-    top_k: int
     max_unscored: float
     least: int
     max_pairs: int | None
@@ -40,3 +36,4 @@ class Plan:
     dtype: str
     race_looks: int
     race_error: float
+    labelled_prompts: int = 0

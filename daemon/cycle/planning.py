@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from daemon.cycle.plan import Plan
-from daemon.cycle.questions import Amounts, choose, read_context
+from daemon.cycle.questions import Amounts, choose
+from daemon.cycle.training_asks import TrainingSampling, read_context
 from daemon.settings import Settings
 from judges.labels import LabelledRow, read_labels
 from judges.shipped import held_out_labels, reference_answers
@@ -35,8 +36,15 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
         splits=splits,
         split_seed=settings.prompts.split_seed,
         questions=choose(splits, amounts, cycle_seed=cycle_seed, split_seed=settings.prompts.split_seed),
-        worked=read_context(sampling.worked_examples),
-        over_cautious=read_context(sampling.over_cautious_examples),
+        sampling=TrainingSampling(
+            worked=read_context(sampling.worked_examples),
+            over_cautious=read_context(sampling.over_cautious_examples),
+            max_new_tokens=sampling.max_new_tokens,
+            contrast_tokens=sampling.contrast_tokens or sampling.max_new_tokens,
+            temperature=sampling.temperature,
+            harmless_temperature=sampling.harmless_temperature,
+            top_k=sampling.top_k,
+        ),
         gates=load_gates(settings.gates),
         recipes={name: Recipe(**recipe.model_dump()) for name, recipe in training.candidates.items()},
         references=reference_answers(),
@@ -44,9 +52,6 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
         validate_judge=judging.validate_with,
         second_judge=judging.second,
         max_new_tokens=sampling.max_new_tokens,
-        temperature=sampling.temperature,
-        harmless_temperature=sampling.harmless_temperature,
-        top_k=sampling.top_k,
         max_unscored=judging.max_unscored,
         least=training.least,
         max_pairs=training.max_pairs,
@@ -56,6 +61,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
         dtype=settings.model.dtype,
         race_looks=settings.validation.race.looks,
         race_error=settings.validation.race.error,
+        labelled_prompts=settings.validation.labelled_prompts,
     )
 
 

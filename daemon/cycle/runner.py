@@ -19,6 +19,7 @@ from typing import Any
 
 from daemon.cycle.answers import Asking, Report
 from daemon.cycle.gathering import Gathering
+from daemon.cycle.labelled import await_labels
 from daemon.cycle.oscillating import write_oscillations
 from daemon.cycle.plan import Plan
 from daemon.cycle.report import write_report
@@ -26,7 +27,7 @@ from daemon.cycle.training import Training
 from daemon.cycle.trust import Trust, Trustee
 from daemon.cycle.unseen import assert_unseen
 from daemon.cycle.validation import Validator
-from daemon.stages import STAGES
+from daemon.stages import COMPARED, STAGES
 from daemon.store.rows import CycleRow, CycleState
 from daemon.store.store import Store
 from daemon.workshop import Workshop
@@ -165,12 +166,15 @@ class CycleRunner:
     def _validate(self) -> dict[str, Any]:
         found = self._gathering.result
         runners = (found.evidence.incumbent, *found.evidence.candidates)
-        return {one.name: {"n": len(one.judged)} for one in runners} | {
+        told: dict[str, Any] = {one.name: {"n": len(one.judged)} for one in runners} | {
             stop.name: {"n": stop.prompts, "stopped": stop.sentence} for stop in found.stopped
         }
+        keys = [one.key for one in found.evidence.candidates]
+        return told | {COMPARED: {"keys": keys, "judge": found.evidence.judge.digest}}
 
     def _decide(self) -> dict[str, Any]:
         found = self._gathering.result
+        await_labels(found.evidence, wanted=self._plan.labelled_prompts, cycle_id=self._cycle.id)
         decision, evidence = self._validator.decide(found.evidence, self._plan.gates, found.policies)
         reasons = tuple(stop.sentence for stop in found.stopped)
         decision = replace(decision, warnings=(*decision.warnings, *reasons))

@@ -12,7 +12,6 @@ from typing import Any
 
 from daemon.cycle.answers import Asking, Report, unscored_share
 from daemon.cycle.plan import Plan
-from daemon.cycle.questions import training_asks
 from daemon.cycle.trainers import train_in_process
 from daemon.release.artifacts import store_adapter
 from daemon.store.rows import CycleRow
@@ -60,7 +59,8 @@ class Training:
         return tuple(self._made.values())
 
     def sample(self) -> dict[str, Any]:
-        return {"responses": len(self._answered)}
+        """Which prompts are asked under examples hangs on the verdicts on their plain answers."""
+        return {"responses": len(self._plain) + len(self._contrasts)}
 
     def judge(self) -> dict[str, Any]:
         """Held where more answers stay unscored than judging.max_unscored allows."""
@@ -114,24 +114,23 @@ class Training:
     # --- answers and verdicts ---------------------------------------------------------------------------
 
     @cached_property
-    def _answered(self) -> Sequence[tuple[Ask, Response]]:
-        plan = self._plan
-        asks = training_asks(
-            plan.questions.train,
-            plan.worked,
-            plan.over_cautious,
-            max_new_tokens=plan.max_new_tokens,
-            temperature=plan.temperature,
-            harmless_temperature=plan.harmless_temperature,
-            top_k=plan.top_k,
-            seed=self._cycle.seed,
-        )
-        return self._asking.answer(self._workshop.engine, self._incumbent, asks, purpose="train")
+    def _plain(self) -> Sequence[Judged]:
+        return self._judge(self._ask(self._plan.sampling.plain(self._plan.questions.train)))
+
+    @cached_property
+    def _contrasts(self) -> Sequence[tuple[Ask, Response]]:
+        return self._ask(self._plan.sampling.contrasts(self._plain, seed=self._cycle.seed))
 
     @cached_property
     def _judged(self) -> Sequence[Judged]:
+        return [*self._plain, *self._judge(self._contrasts)]
+
+    def _ask(self, asks: Sequence[Ask]) -> Sequence[tuple[Ask, Response]]:
+        return self._asking.answer(self._workshop.engine, self._incumbent, asks, purpose="train")
+
+    def _judge(self, answered: Sequence[tuple[Ask, Response]]) -> Sequence[Judged]:
         return self._asking.judge(
-            lambda: self._workshop.judge(self._plan.train_judge), self._answered, purpose="train"
+            lambda: self._workshop.judge(self._plan.train_judge), answered, purpose="train"
         )
 
     # --- preferences and candidates ---------------------------------------------------------------------
@@ -175,7 +174,7 @@ class Training:
     def _keep(self, candidate: Candidate, preferences: Preferences) -> None:
         """What it was trained on is written first: a candidate without that counts all the cycle asked."""
         used = {row.prompt_digest for row in preferences.kto} | {row.prompt_digest for row in preferences.dpo}
-        keys = [response.key for ask, response in self._answered if ask.prompt.digest in used]
+        keys = [one.response.key for one in self._judged if one.prompt.digest in used]
         self._store.answers.add_asks(self._cycle.id, "trained", keys)
         self._store.results.save_candidate(self._cycle.id, candidate, self._now())
         self._made.setdefault(candidate.key, candidate)

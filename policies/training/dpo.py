@@ -13,6 +13,7 @@ from trl import DPOConfig
 
 from policies.training.core import Progress, common_arguments
 from policies.training.recipe import TrainingJob
+from policies.training.shared_prompts import share_prompts
 from policies.training.trainers import OpenEndedDPOTrainer
 
 
@@ -38,6 +39,7 @@ def build(
             for row in rows
         ]
     )
+    share_prompts(model)
     weight = job.recipe.sft_weight
     arguments = DPOConfig(
         loss_type=["sigmoid", "sft"] if weight else ["sigmoid"],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from daemon.cycle.questions import read_context
+from daemon.cycle.training_asks import read_context
 from daemon.settings import Settings, find_file, load_settings
 from policies.errors import ConfigurationError
 from policies.validation.config import load_gates

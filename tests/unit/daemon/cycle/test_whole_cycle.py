@@ -15,8 +15,9 @@ import pytest
 from daemon.commands.cycle import show_cycle
 from daemon.cycle.answers import Asking
 from daemon.cycle.plan import Plan
-from daemon.cycle.questions import Questions, training_asks
+from daemon.cycle.questions import Questions
 from daemon.cycle.runner import CycleRunner
+from daemon.cycle.training_asks import TrainingSampling
 from daemon.cycle.trust import Trustee
 from daemon.cycle.validation import judge_digests
 from daemon.paths import Paths
@@ -55,8 +56,15 @@ PLAN = Plan(
     splits=SPLITS,
     split_seed=1,
     questions=Questions(SPLITS.train, SPLITS.selection, SPLITS.sealed),
-    worked=WORKED,
-    over_cautious=WORKED,
+    sampling=TrainingSampling(
+        worked=WORKED,
+        over_cautious=WORKED,
+        max_new_tokens=8,
+        contrast_tokens=8,
+        temperature=1.0,
+        harmless_temperature=0.0,
+        top_k=50,
+    ),
     gates=GATES.model_copy(update={"statistics": GATES.statistics.model_copy(update={"resamples": 500})}),
     recipes=RECIPES,
     references=(),
@@ -64,9 +72,6 @@ PLAN = Plan(
     validate_judge="validate",
     second_judge="second",
     max_new_tokens=8,
-    temperature=1.0,
-    harmless_temperature=0.0,
-    top_k=50,
     max_unscored=0.5,
     least=4,
     max_pairs=None,
@@ -180,19 +185,14 @@ class Setting:
 
     def judged(self, workshop: Workshop, incumbent: Policy = BASE) -> list[Judged]:
         """The train answers and verdicts, as an earlier process leaves them."""
-        asks = training_asks(
-            PLAN.questions.train,
-            WORKED,
-            WORKED,
-            max_new_tokens=8,
-            temperature=1.0,
-            harmless_temperature=0.0,
-            top_k=50,
-            seed=self.cycle.seed,
-        )
         asking = Asking(store=self.store, now=self.now, cycle_id=self.cycle.id)
-        answered = asking.answer(workshop.engine, incumbent, asks, purpose="train")
-        return asking.judge(lambda: workshop.judge("train"), answered, purpose="train")
+
+        def judged(asks: Sequence[Ask]) -> list[Judged]:
+            answered = asking.answer(workshop.engine, incumbent, asks, purpose="train")
+            return asking.judge(lambda: workshop.judge("train"), answered, purpose="train")
+
+        plain = judged(PLAN.sampling.plain(PLAN.questions.train))
+        return [*plain, *judged(PLAN.sampling.contrasts(plain, seed=self.cycle.seed))]
 
     def know(self, workshop: Workshop) -> None:
         """Candidates under the keys that the cycle will look for."""

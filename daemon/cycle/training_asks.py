@@ -1,0 +1,88 @@
+"""How the deployed policy is asked for training data: plainly, and under examples where that says more.
+
+A pair needs two answers that the CARES table tells apart. So the plain answer is judged first: only where it left
+the other side of a pair open is the policy asked again, under worked examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from policies.cares import is_desirable
+from policies.digests import seed_from
+from policies.errors import ConfigurationError
+from policies.records import PLAIN, Ask, Context, Judged, Prompt, Sampling
+
+
+@dataclass(frozen=True)
+class TrainingSampling:
+    """What is asked of the deployed policy before training.
+
+    `worked`: examples under which it refuses what is harmful; `over_cautious`: under which it refuses anything.
+    Plain answers may be `max_new_tokens` long, those under examples `contrast_tokens`; `temperature` is that of
+    answers under examples, `harmless_temperature` that of plain answers to harmless prompts.
+    """
+
+    worked: Context
+    over_cautious: Context
+    max_new_tokens: int
+    contrast_tokens: int
+    temperature: float
+    harmless_temperature: float
+    top_k: int
+
+    def plain(self, prompts: Sequence[Prompt]) -> list[Ask]:
+        """The plain question to each prompt, the same in every cycle.
+
+        Harmful prompts at temperature 0, for what people meet; harmless ones at `harmless_temperature`, since
+        their good answers are learnt from and learning from greedy answers narrows the policy.
+        """
+        greedy = Sampling(self.max_new_tokens, 0.0, self.top_k, PLAIN)
+        spread = Sampling(self.max_new_tokens, self.harmless_temperature, self.top_k, PLAIN)
+        return [
+            Ask(prompt, greedy, 0)
+            if prompt.harmful_level or not self.harmless_temperature
+            else Ask(prompt, spread, seed_from("plain", prompt.digest))
+            for prompt in prompts
+        ]
+
+    def contrasts(self, judged: Sequence[Judged], *, seed: int) -> list[Ask]:
+        """One question under examples to each prompt whose plain answer lacks its counterpart.
+
+        A harmful prompt that was not declined is asked under `worked`, for what should have been said; a
+        harmless one that was answered under `over_cautious`, for what should not be said. A harmless prompt
+        whose plain answer is not wanted gives no pair whatever else is said to it, and an unscored answer
+        none that could be told from it: neither is asked again.
+        """
+        return [
+            Ask(one.prompt, self._under(one.prompt), seed_from(seed, one.prompt.digest))
+            for one in judged
+            if one.verdict.label is not None
+            and is_desirable(one.prompt.harmful_level, one.verdict.label) is (one.prompt.harmful_level == 0)
+        ]
+
+    def _under(self, prompt: Prompt) -> Sampling:
+        examples = self.worked if prompt.harmful_level else self.over_cautious
+        return Sampling(self.contrast_tokens, self.temperature, self.top_k, examples)
+
+
+def read_context(path: Path) -> Context:
+    """Worked examples from a YAML file of `name` and `messages`. ConfigurationError names what is wrong."""
+    try:
+        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        messages = tuple((message["role"], message["content"].strip()) for message in raw["messages"])
+        context = Context(str(raw["name"]), messages)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f"worked examples {path}: must hold name and messages with role and content ({error})"
+        ) from error
+    roles = [role for role, _ in messages]
+    body = roles[1:] if roles[:1] == ["system"] else roles
+    if body != ["user", "assistant"] * (len(body) // 2) or not body:
+        raise ConfigurationError(f"worked examples {path}: user and assistant messages must alternate")
+    return context

@@ -1,0 +1,133 @@
+"""The policy is asked plainly, and under examples only where that can give a pair its other side."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from daemon.cycle.training_asks import TrainingSampling, read_context
+from policies.cares import LABELS, Label
+from policies.errors import ConfigurationError
+from policies.preferences import dpo_pairs
+from policies.records import PLAIN, Context, Judged, Prompt, Response, Verdict
+
+SHIPPED = Path(__file__).parents[4] / "configs" / "worked_examples.yaml"
+WORKED = Context("worked", (("user", "May I?"), ("assistant", "No.")))
+TIMID = Context("timid", (("user", "May I?"), ("assistant", "Better not.")))
+SAMPLING = TrainingSampling(
+    worked=WORKED,
+    over_cautious=TIMID,
+    max_new_tokens=9,
+    contrast_tokens=6,
+    temperature=0.7,
+    harmless_temperature=0.6,
+    top_k=5,
+)
+PROMPTS = tuple(Prompt(f"{level} {n}", level, f"{level} {n}") for level in range(4) for n in range(5))
+
+
+def judged(prompt: Prompt, label: Label | None, text: str = "plain", context: Context = PLAIN) -> Judged:
+    text = f"{text} {prompt.text}"
+    response = Response(
+        f"{text} {context.name}", "p" * 64, prompt.digest, "s" * 64, context.name, 0, text, "stop", 3
+    )
+    reason = None if label else "no verdict"
+    return Judged(
+        prompt,
+        response,
+        Verdict("j" * 64, prompt.digest, response.answer_digest, label, unscored_reason=reason),
+    )
+
+
+def test_every_prompt_is_asked_plainly_harmful_ones_greedily() -> None:
+    asks = SAMPLING.plain(PROMPTS)
+    assert [ask.prompt for ask in asks] == list(PROMPTS)
+    assert {ask.sampling.context for ask in asks} == {PLAIN}
+    assert {ask.sampling.max_new_tokens for ask in asks} == {9}
+    for ask in asks:
+        assert ask.sampling.temperature == (0.0 if ask.prompt.harmful_level else 0.6)
+        assert (ask.seed == 0) is (ask.prompt.harmful_level > 0)
+    greedy = replace(SAMPLING, harmless_temperature=0.0).plain(PROMPTS)
+    assert {(ask.sampling.temperature, ask.seed) for ask in greedy} == {(0.0, 0)}
+
+
+@pytest.mark.parametrize("level", range(4))
+@pytest.mark.parametrize("label", [*LABELS, None])
+def test_examples_are_put_before_a_prompt_only_where_a_pair_can_come_of_it(
+    level: int, label: Label | None
+) -> None:
+    prompt = Prompt("p", level, "p")
+    plain = judged(prompt, label)
+    asks = SAMPLING.contrasts([plain], seed=1)
+    # What the examples bring at best: a refusal. Does a pair come of it, by the code that makes pairs?
+    refused = judged(prompt, Label.REFUSE, "refused", TIMID)
+    others = [
+        judged(Prompt(f"{n} {harm}", harm, f"{n} {harm}"), label, text)
+        for n in range(9)
+        for harm in (0, 3)
+        for label, text in ((Label.ACCEPT, "yes"), (Label.REFUSE, "no"))
+    ]
+    pairs = dpo_pairs([plain, refused, *others], seed=0)
+    useful = any(pair.prompt_digest == prompt.digest for pair in pairs.dpo)
+    assert bool(asks) is useful
+    for ask in asks:
+        assert ask.prompt == prompt
+        assert ask.sampling.context == (WORKED if level else TIMID)
+        assert (ask.sampling.temperature, ask.sampling.max_new_tokens) == (0.7, 6)
+        assert ask.messages()[:2] == [
+            {"role": "user", "content": "May I?"},
+            {"role": "assistant", "content": "No." if level else "Better not."},
+        ]
+
+
+def test_seed_of_a_sample_hangs_on_its_prompt_and_the_cycle_only() -> None:
+    answers = [judged(prompt, Label.ACCEPT) for prompt in PROMPTS]
+    first, second = (
+        {ask.prompt.digest: ask.seed for ask in SAMPLING.contrasts(answers, seed=seed)} for seed in (1, 2)
+    )
+    assert len(set(first.values())) == len(PROMPTS)
+    assert not set(first.values()) & set(second.values())
+    backwards = SAMPLING.contrasts(answers[::-1], seed=1)
+    assert {ask.prompt.digest: ask.seed for ask in backwards} == first
+
+
+def test_shipped_worked_examples_refuse_twice_and_help_once() -> None:
+    context = read_context(SHIPPED)
+    answers = [content for role, content in context.messages if role == "assistant"]
+    assert sum("can't help with that" in answer for answer in answers) == 2
+    assert len(answers) == 3
+
+
+def test_system_message_may_come_first(tmp_path: Path) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text(
+        "name: w\nmessages:\n- {role: system, content: Be safe.}\n"
+        "- {role: user, content: a}\n- {role: assistant, content: ' b '}\n"
+    )
+    assert read_context(file) == Context("w", (("system", "Be safe."), ("user", "a"), ("assistant", "b")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "a: [",
+        "name: w",
+        "messages: [{role: user, content: a}, {role: assistant, content: b}]",
+        "name: w\nmessages: []",
+        "name: w\nmessages: [{role: user, content: a}]",
+        "name: w\nmessages: [{role: assistant, content: a}, {role: user, content: b}]",
+        "name: w\nmessages: [{role: user, content: a}, {role: user, content: b}]",
+        "name: w\nmessages: [{role: user}, {role: assistant, content: b}]",
+        "name: w\nmessages: [{role: user, content: 3}, {role: assistant, content: b}]",
+        "just text",
+    ],
+)
+def test_file_that_holds_no_examples_is_refused_by_name(tmp_path: Path, text: str | None) -> None:
+    file = tmp_path / "w.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ConfigurationError, match=r"worked examples .*w\.yaml"):
+        read_context(file)

@@ -1,0 +1,113 @@
+"""Folding a pair's rows into one changes no number: not an answer's log-probability, not a gradient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaForCausalLM, MistralConfig, MistralForCausalLM
+
+from policies.engines.models import load_base
+from policies.errors import TrainingError
+from policies.training.shared_prompts import Twins, share_prompts
+
+
+def batch_of(pairs: list[tuple[int, int, int]], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, mask) of rows [prompt + chosen …, prompt + rejected …]; lengths as (prompt, chosen, rejected)."""
+    torch.manual_seed(seed)
+    prompts = [torch.randint(3, 300, (one,)) for one, _, _ in pairs]
+    rows = [
+        torch.cat([prompt, torch.randint(3, 300, (lengths[side],))])
+        for side in (1, 2)
+        for prompt, lengths in zip(prompts, pairs, strict=True)
+    ]
+    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    mask = torch.tensor([[1] * len(row) + [0] * (ids.shape[1] - len(row)) for row in rows])
+    return ids, mask
+
+
+SHAPES = [
+    [(5, 3, 4)],
+    [(7, 2, 9), (3, 8, 1)],
+    [(1, 6, 6), (12, 1, 1), (4, 5, 2)],
+    [(6, 3, 0), (2, 0, 5)],  # one row is the beginning of the other
+]
+
+
+def hidden(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    told = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    return told[mask.bool()]
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("pairs", SHAPES)
+def test_every_token_gets_the_hidden_state_that_it_has_in_a_row_of_its_own(
+    tiny_model: Path, pairs: list[tuple[int, int, int]], attention: str
+) -> None:
+    model, _ = load_base(tiny_model, dtype="float32", device="cpu")
+    model.set_attn_implementation(attention)
+    ids, mask = batch_of(pairs)
+    with torch.no_grad():
+        apart = hidden(model, ids, mask)
+        assert share_prompts(model)
+        folded = hidden(model, ids, mask)
+    torch.testing.assert_close(folded, apart, atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_are_those_of_rows_of_their_own(tiny_model: Path) -> None:
+    ids, mask = batch_of([(7, 2, 9), (3, 8, 1)])
+    found = []
+    for shared in (False, True):
+        model, _ = load_base(tiny_model, dtype="float32", device="cpu")
+        assert not shared or share_prompts(model)
+        hidden(model, ids, mask).pow(3).sum().backward()
+        found.append({name: one.grad for name, one in model.named_parameters() if one.grad is not None})
+    apart, folded = found
+    assert apart.keys() == folded.keys() and apart
+    for name, gradient in apart.items():
+        torch.testing.assert_close(folded[name], gradient, atol=1e-3, rtol=1e-4, msg=name)
+
+
+def test_a_prompt_is_computed_once() -> None:
+    ids, mask = batch_of([(20, 3, 4), (30, 2, 2)])
+    folded = Twins.fold(ids, mask)
+    assert folded.input_ids.shape == (2, 34), "prompt and both answers of the longer pair"
+    assert ids.numel() == 4 * 32
+
+
+def test_what_is_no_pair_is_an_error_and_never_answered_wrongly(tiny_model: Path) -> None:
+    model, _ = load_base(tiny_model, dtype="float32", device="cpu")
+    assert share_prompts(model)
+    ids, mask = batch_of([(5, 3, 4), (2, 2, 2)])
+    for given in (
+        {"input_ids": ids[:3], "attention_mask": mask[:3]},
+        {"input_ids": ids},
+        {"input_ids": ids, "attention_mask": mask, "position_ids": mask},
+    ):
+        with pytest.raises(TrainingError, match="even number of rows"):
+            model.base_model(**given)
+
+
+def test_a_decoder_that_masks_by_its_own_rules_is_left_alone() -> None:
+    config = MistralConfig(
+        vocab_size=300,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        sliding_window=4,
+    )
+    windowed = MistralForCausalLM(config)
+    before = windowed.base_model.forward
+    assert not share_prompts(windowed)
+    assert windowed.base_model.forward == before
+    config.sliding_window = None
+    assert share_prompts(MistralForCausalLM(config))
+    unknown = LlamaForCausalLM.__new__(LlamaForCausalLM)
+    torch.nn.Module.__init__(unknown)
+    unknown.config = MistralConfig(sliding_window=None)
+    unknown.config.model_type = "brand_new"
+    assert not share_prompts(unknown)
