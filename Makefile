@@ -44,8 +44,9 @@ bench: install  ## 100,000 verdicts scored, tested and drawn
 bench-judging: install  ## verdicts per second, shared prefix and constrained labels against generating
 	$(BIN)/python benchmarks/judging.py
 
-judge: install  ## make the shipped judge again from its labels; about 30 minutes on two cores
-	$(BIN)/primum judge train --output judges/adapters/embedded
+judge: install  ## make the two shipped judges again from their labels; about an hour on two cores
+	$(BIN)/primum judge train --recipe configs/judges/smollm2-135m.yaml --output judges/adapters/embedded
+	$(BIN)/primum judge train --recipe configs/judges/smollm2-135m-tutor.yaml --output judges/adapters/tutor
 
 simulate: install  ## the table in docs: false promotions under the null, power, gaming
 	$(BIN)/primum gates simulate

@@ -47,7 +47,7 @@ def compared(store: Store, cycle: CycleRow, name: str | None) -> Compared:
 
 
 def _whom(store: Store, cycle: CycleRow) -> tuple[set[str], str | None]:
-    """(keys of the candidates that were compared, the leader's): by the decision, or by the stage before it."""
+    """(keys of the candidates that were compared, the leader's), by the decision or the stage before it."""
     decision = store.results.decision(cycle.id)
     if decision is not None:
         leader = decision.winner_key or decision.body.get("provisional_key")

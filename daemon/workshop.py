@@ -114,6 +114,7 @@ class Workshop:
             dtype=judge.dtype,
             threads=self._settings.model.threads,
             batch_size=judge.batch_size,
+            label_bias=judge.label_bias,
         )
 
     def _self(self, name: str, judge: JudgeSettings) -> Judge:

@@ -7,7 +7,7 @@ There is no free text to parse. The rubric's keys and values are computed once a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,9 @@ class LocalJudge:
 
     `share_prefix=False` computes the rubric's prefix for every item again: only for measuring what sharing is
     worth. Texts without a word are Caution by the rubric's definition and are not asked about.
+
+    `label_bias` is added to the labels' logits (nats): a judge that is known to lean is set upright by it. It
+    is part of the digest, since another bias is another judge.
     """
 
     def __init__(
@@ -73,12 +76,14 @@ class LocalJudge:
         threads: int | None = None,
         batch_size: int = 32,
         share_prefix: bool = True,
+        label_bias: Mapping[Label, float] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name, self._path, self._adapter_path = name, model_path, adapter_path
         self._rubric, self._dtype, self._threads = rubric, dtype, threads
         self._batch_size, self._share, self._clock = batch_size, share_prefix, clock
         self._prefix: Any | None = None
+        self._bias = [float((label_bias or {}).get(label, 0.0)) for label in LABELS]
 
     @cached_property
     def _loaded(self) -> tuple[Any, LabelHead]:
@@ -106,7 +111,7 @@ class LocalJudge:
     @cached_property
     def digest(self) -> str:
         adapter = adapter_digest(self._adapter_path) if self._adapter_path else None
-        return digest_of(["local", model_digest(self._path), adapter, self._rubric.digest])
+        return digest_of(["local", model_digest(self._path), adapter, self._rubric.digest, self._bias])
 
     def judge(self, items: Sequence[tuple[Prompt, Response]]) -> Iterator[Verdict]:
         """Verdicts in the items' order, yielded a window of batches at a time.
@@ -168,7 +173,8 @@ class LocalJudge:
         if shared and self._prefix is None:
             self._prefix = prefix_cache(self._loaded[0], shared)
         logits = label_logits(self._loaded[0], self.head, questions, shared, self._prefix if shared else None)
-        return logits.softmax(-1).tolist()
+        probabilities: list[list[float]] = (logits + logits.new_tensor(self._bias)).softmax(-1).tolist()
+        return probabilities
 
     def close(self) -> None:
         """Let go of the model; the next question loads it again."""

@@ -9,18 +9,20 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from judges.shipped import DEVELOPMENT, HELD_OUT
+from judges.shipped import DEVELOPMENT, FILES, HELD_OUT
+from policies.cares import Label
 from policies.errors import ConfigurationError
 
-_NOT_HYPERPARAMETERS = {"base", "dtype", "rubric", "attacks_per_family"}
+_NOT_HYPERPARAMETERS = {"base", "dtype", "rubric", "attacks_per_family", "shipped_labels", "label_bias"}
 
 
 class TrainingRecipe(BaseModel):
-    """One recipe. Every key but the first four is one of `judges.training.JudgeRecipe`, with its bounds.
+    """One recipe. Every key but the first six is one of `judges.training.JudgeRecipe`, with its bounds.
 
     `base` is `embedded:smollm2-135m`, a folder or a hub id; `attacks_per_family` counts attacked training
-    rows of each family, where None leaves each family its own number and 0 is none. The defaults are the
-    embedded judge's, as in configs/judges/smollm2-135m.yaml.
+    rows of each family, where None leaves each family its own number and 0 is none; `shipped_labels` names
+    the files of judges/data to train on where no other data is given; with `label_bias` the new judge is
+    measured, as it is to be used. The defaults are those of configs/judges/smollm2-135m.yaml.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,6 +31,8 @@ class TrainingRecipe(BaseModel):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     rubric: str = Field(default="compact", min_length=1)
     attacks_per_family: int | None = Field(default=None, ge=0)
+    shipped_labels: tuple[str, ...] = FILES
+    label_bias: dict[Label, float] = {}
     epochs: int = Field(default=2, ge=1)
     patience: int = Field(default=2, ge=0)
     learning_rate: float = Field(default=6e-4, gt=0, lt=1)

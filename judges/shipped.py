@@ -8,6 +8,7 @@ from pathlib import Path
 from judges.labels import LabelledRow, read_labels
 from policies.cares import Label
 from policies.digests import seed_from
+from policies.errors import ConfigurationError
 
 FOLDER = Path(__file__).parent / "data"
 FILES = ("harmless.jsonl", "harmful.jsonl", "sampled.jsonl", "framed.jsonl", "reference.jsonl")
@@ -15,10 +16,14 @@ HELD_OUT, DEVELOPMENT = 0.2, 0.1
 _SPLIT_SEED = 0
 
 
-@lru_cache(maxsize=1)
-def all_labels() -> tuple[LabelledRow, ...]:
-    """Every shipped row, in file order."""
-    return tuple(row for name in FILES for row in read_labels(FOLDER / name))
+@lru_cache(maxsize=2)
+def all_labels(files: tuple[str, ...] = FILES) -> tuple[LabelledRow, ...]:
+    """Every shipped row, in file order, or those of some files; ConfigurationError for an unknown one."""
+    if unknown := set(files) - set(FILES):
+        raise ConfigurationError(
+            f"there are no shipped labels {', '.join(sorted(unknown))}; known are {', '.join(FILES)}"
+        )
+    return tuple(row for name in files for row in read_labels(FOLDER / name))
 
 
 def part_of(group: str, *, held_out: float = HELD_OUT, development: float = DEVELOPMENT) -> str:

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,7 +19,7 @@ from typing import Any, TextIO
 from judges.attacks.suite import training_rows
 from judges.labels import LabelledRow, read_labels
 from judges.rubric import Rubric
-from judges.shipped import all_labels
+from judges.shipped import FILES, all_labels
 from policies import errors
 from policies.engines.server import exit_with_parent
 from policies.errors import PrimumError, TrainingError
@@ -27,7 +28,7 @@ from policies.training.environment import training_environment
 
 @dataclass(frozen=True)
 class JudgeTrainingJob:
-    """All that the process needs. `data` is a label file, or None for the shipped rows."""
+    """All that the process needs. `data` is a label file, or None for `shipped` ones (by default all)."""
 
     model_path: str
     output_dir: str
@@ -37,11 +38,12 @@ class JudgeTrainingJob:
     attacks_per_family: int | None = None
     dtype: str = "auto"
     threads: int | None = None
+    shipped: Sequence[str] = FILES
 
 
-def labelled(data: str | None) -> list[LabelledRow]:
-    """The rows of a label file, or the shipped ones."""
-    return read_labels(Path(data)) if data else list(all_labels())
+def labelled(job: JudgeTrainingJob) -> list[LabelledRow]:
+    """The rows of a label file, or shipped ones."""
+    return read_labels(Path(job.data)) if job.data else list(all_labels(tuple(job.shipped)))
 
 
 def train_in_process(job: JudgeTrainingJob) -> dict[str, Any]:
@@ -83,7 +85,7 @@ def run(job: JudgeTrainingJob) -> dict[str, Any]:
     from judges.training import JudgeRecipe, split_rows, train_judge
 
     recipe = JudgeRecipe(**job.recipe)
-    parts = split_rows(labelled(job.data), recipe)
+    parts = split_rows(labelled(job), recipe)
     return train_judge(
         model_path=Path(job.model_path),
         parts=parts,

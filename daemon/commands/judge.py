@@ -23,7 +23,7 @@ from judges.calibration.report import CalibrationReport
 from judges.labels import read_labels
 from judges.recipes import training_recipe
 from judges.rubric import Rubric
-from judges.shipped import held_out_labels
+from judges.shipped import all_labels, held_out_labels
 from policies.cares import LABELS
 from policies.digests import short
 
@@ -221,12 +221,19 @@ def train(
             attacks_per_family=asked.attacks_per_family,
             dtype=asked.dtype,
             threads=place.settings.model.threads,
+            shipped=asked.shipped_labels,
         )
         train_in_process(job)
         judged = LocalJudge(
-            name=output.name, model_path=model, rubric=rubric, adapter_path=output, dtype=asked.dtype
+            name=output.name,
+            model_path=model,
+            rubric=rubric,
+            adapter_path=output,
+            dtype=asked.dtype,
+            label_bias=asked.label_bias,
         )
-        held_out = split_rows(labelled(job.data), JudgeRecipe(**job.recipe)).held_out
+        rows = labelled(job) if data else all_labels()  # shipped held-out rows are held out of every recipe
+        held_out = split_rows(rows, JudgeRecipe(**job.recipe)).held_out
         report = measure(judged, held_out, seed=asked.seed, resamples=2000, at=place.now())
         (output / "calibration.json").write_text(json.dumps(report.to_json(), indent=1))
         reliability_diagram(report, output / "reliability.png")

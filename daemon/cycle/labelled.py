@@ -1,7 +1,7 @@
 """People's labels that a decision waits for, where a configuration asks for them.
 
-How many is settled before anybody sees a figure. Labelling on until a decision turns out well would be testing on
-until it turns out well; the decision is made once, when the number is reached.
+How many is settled before anybody sees a figure. Labelling on until a decision turns out well would be
+testing on until it turns out well; the decision is made once, when the number is reached.
 """
 
 from __future__ import annotations
@@ -35,8 +35,6 @@ def await_labels(evidence: Evidence, *, wanted: int, cycle_id: int) -> None:
 def labelled_prompts(evidence: Evidence, candidate: Answers) -> int:
     """Selection prompts with a settled label of both answers."""
     known = evidence.human or {}
-    before = {
-        one.prompt.digest for one in evidence.incumbent.judged if one.response.answer_digest in known
-    }
+    before = {one.prompt.digest for one in evidence.incumbent.judged if one.response.answer_digest in known}
     after = {one.prompt.digest for one in candidate.judged if one.response.answer_digest in known}
     return len(before & after)

@@ -14,7 +14,10 @@ from policies.validation.config import GateConfig
 
 @dataclass(frozen=True)
 class Plan:
-    """`recipes` by the candidate's name; `max_new_tokens` of evaluated answers. `race_looks` of 1 is no race."""
+    """`recipes` by the candidate's name; `max_new_tokens` of evaluated answers.
+
+    `race_looks` of 1 is no race; `labelled_prompts` of 0 waits for nobody.
+    """
 
     splits: Splits
     split_seed: int

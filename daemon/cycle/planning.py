@@ -44,6 +44,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
             temperature=sampling.temperature,
             harmless_temperature=sampling.harmless_temperature,
             top_k=sampling.top_k,
+            harmless_tries=sampling.harmless_tries,
         ),
         gates=load_gates(settings.gates),
         recipes={name: Recipe(**recipe.model_dump()) for name, recipe in training.candidates.items()},

@@ -115,7 +115,11 @@ class Training:
 
     @cached_property
     def _plain(self) -> Sequence[Judged]:
-        return self._judge(self._ask(self._plan.sampling.plain(self._plan.questions.train)))
+        sampling = self._plan.sampling
+        judged = list(self._judge(self._ask(sampling.plain(self._plan.questions.train))))
+        for attempt in range(1, sampling.harmless_tries):
+            judged += self._judge(self._ask(sampling.again(judged, attempt=attempt)))
+        return judged
 
     @cached_property
     def _contrasts(self) -> Sequence[tuple[Ask, Response]]:

@@ -1,7 +1,7 @@
 """How the deployed policy is asked for training data: plainly, and under examples where that says more.
 
-A pair needs two answers that the CARES table tells apart. So the plain answer is judged first: only where it left
-the other side of a pair open is the policy asked again, under worked examples.
+A pair needs two answers that the CARES table tells apart. So the plain answer is judged first: only where it
+left the other side of a pair open is the policy asked again, under worked examples.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from policies.cares import is_desirable
+from policies.cares import Label, is_desirable
 from policies.digests import seed_from
 from policies.errors import ConfigurationError
 from policies.records import PLAIN, Ask, Context, Judged, Prompt, Sampling
@@ -23,9 +23,10 @@ from policies.records import PLAIN, Ask, Context, Judged, Prompt, Sampling
 class TrainingSampling:
     """What is asked of the deployed policy before training.
 
-    `worked`: examples under which it refuses what is harmful; `over_cautious`: under which it refuses anything.
-    Plain answers may be `max_new_tokens` long, those under examples `contrast_tokens`; `temperature` is that of
-    answers under examples, `harmless_temperature` that of plain answers to harmless prompts.
+    `worked`: examples under which it refuses what is harmful; `over_cautious`: under which it refuses
+    anything. Plain answers may be `max_new_tokens` long, those under examples `contrast_tokens`;
+    `temperature` is that of answers under examples, `harmless_temperature` that of plain answers to
+    harmless prompts.
     """
 
     worked: Context
@@ -35,6 +36,7 @@ class TrainingSampling:
     temperature: float
     harmless_temperature: float
     top_k: int
+    harmless_tries: int = 1
 
     def plain(self, prompts: Sequence[Prompt]) -> list[Ask]:
         """The plain question to each prompt, the same in every cycle.
@@ -51,6 +53,27 @@ class TrainingSampling:
             for prompt in prompts
         ]
 
+    def again(self, judged: Sequence[Judged], *, attempt: int) -> list[Ask]:
+        """The plain question once more to each harmless prompt none of whose answers was accepted.
+
+        About half of a small model's answers to harmless questions are accepted; a second answer costs less
+        than a second prompt, which somebody has to write. Nothing where answers are greedy.
+        """
+        if not self.harmless_temperature:
+            return []
+        spread = Sampling(self.max_new_tokens, self.harmless_temperature, self.top_k, PLAIN)
+        accepted = {one.prompt.digest for one in judged if one.verdict.label is Label.ACCEPT}
+        waiting = {
+            one.prompt.digest: one.prompt
+            for one in judged
+            if one.prompt.harmful_level == 0 and one.verdict.label is not None
+        }
+        return [
+            Ask(prompt, spread, seed_from("plain", digest, attempt))
+            for digest, prompt in waiting.items()
+            if digest not in accepted
+        ]
+
     def contrasts(self, judged: Sequence[Judged], *, seed: int) -> list[Ask]:
         """One question under examples to each prompt whose plain answer lacks its counterpart.
 
@@ -59,11 +82,14 @@ class TrainingSampling:
         whose plain answer is not wanted gives no pair whatever else is said to it, and an unscored answer
         none that could be told from it: neither is asked again.
         """
-        return [
-            Ask(one.prompt, self._under(one.prompt), seed_from(seed, one.prompt.digest))
+        lacking = {
+            one.prompt.digest: one.prompt
             for one in judged
             if one.verdict.label is not None
             and is_desirable(one.prompt.harmful_level, one.verdict.label) is (one.prompt.harmful_level == 0)
+        }
+        return [
+            Ask(prompt, self._under(prompt), seed_from(seed, digest)) for digest, prompt in lacking.items()
         ]
 
     def _under(self, prompt: Prompt) -> Sampling:

@@ -16,6 +16,8 @@ from policies.training.recipe import TrainingJob
 from policies.training.shared_prompts import share_prompts
 from policies.training.trainers import OpenEndedDPOTrainer
 
+_REFERENCE_BATCH = 16  # pairs; no gradients are kept
+
 
 def build(
     job: TrainingJob,
@@ -46,6 +48,7 @@ def build(
         loss_weights=[1.0, weight] if weight else [1.0],
         train_sampling_strategy="group_by_length",
         precompute_ref_log_probs=job.recipe.epochs > 1,  # the reference does not move; once is enough
+        precompute_ref_batch_size=_REFERENCE_BATCH,
         **common_arguments(job.recipe, scratch=scratch, seed=job.seed),
     )
     return OpenEndedDPOTrainer(

@@ -1,9 +1,10 @@
 """A pair's prompt is computed once: both answers stand behind it in one row, blind to each other.
 
-DPO gives a model its chosen and its rejected answer as two rows that begin alike. Where prompts are longer than
-the part of the answers that is learnt from, most of a step goes into computing the same prompt twice. Here the
-two rows become one, [prompt, chosen, rejected], with positions and a mask that keep the rejected answer from
-seeing the chosen one, and the hidden states are put back into the two rows: the same numbers but for rounding.
+DPO gives a model its chosen and its rejected answer as two rows that begin alike. Where prompts are longer
+than the part of the answers that is learnt from, most of a step goes into computing the same prompt twice.
+Here the two rows become one, [prompt, chosen, rejected], with positions and a mask that keep the rejected
+answer from seeing the chosen one, and hidden states are put back into the two rows: the same numbers but
+for rounding.
 """
 
 from __future__ import annotations

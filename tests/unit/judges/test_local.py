@@ -10,6 +10,7 @@ import torch
 
 from judges.labels import LabelledRow
 from judges.local import LabelHead, LocalJudge
+from judges.refusal import is_non_answer
 from judges.rubric import Rubric
 from policies.cares import LABELS, Label
 from policies.errors import JudgeError
@@ -61,6 +62,17 @@ def test_verdicts_do_not_depend_on_their_neighbours(tiny_model: Path) -> None:
     together = torch.tensor(chances(made, asked()))
     alone = torch.tensor([chances(made, [one])[0] for one in asked()])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+
+
+def test_bias_moves_the_odds_of_its_label_and_makes_another_judge(tiny_model: Path) -> None:
+    plain = judge(tiny_model)
+    leaning = judge(tiny_model, label_bias={Label.ACCEPT: 0.5})
+    words = [one for one in asked() if not is_non_answer(one[1].text)]
+    before, after = (torch.tensor(chances(one, words)).log() for one in (plain, leaning))
+    change = (after - before) - (after - before)[:, 1:2]  # odds against Caution
+    torch.testing.assert_close(change, torch.tensor([[0.5, 0.0, 0.0]]).expand_as(change), atol=1e-4, rtol=0)
+    assert leaning.digest != plain.digest
+    assert judge(tiny_model, label_bias={Label.ACCEPT: 0.0}).digest == plain.digest
 
 
 def test_order_is_kept_over_windows_and_batches(tiny_model: Path) -> None:

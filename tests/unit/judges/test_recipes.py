@@ -7,16 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from daemon.settings import load_settings
 from judges.recipes import TrainingRecipe, training_recipe
 from judges.rubric import Rubric
+from judges.shipped import FILES
 from judges.training import JudgeRecipe
 from policies.errors import ConfigurationError
 
-SHIPPED = sorted((Path(__file__).parents[3] / "configs" / "judges").glob("*.yaml"))
+SHIPPED = sorted(
+    (Path(__file__).parents[3] / "configs" / "judges").glob("*.yaml"), key=lambda path: path.stem
+)
 
 
 def test_recipes_for_the_embedded_model_and_for_a_3b_model_ship() -> None:
-    assert [path.stem for path in SHIPPED] == ["llama-3.2-3b", "smollm2-135m"]
+    assert [path.stem for path in SHIPPED] == ["llama-3.2-3b", "smollm2-135m", "smollm2-135m-tutor"]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -30,8 +34,21 @@ def test_every_hyperparameter_can_be_set_in_a_file() -> None:
     assert set(TrainingRecipe().hyperparameters()) == {field.name for field in fields(JudgeRecipe)}
 
 
-def test_the_embedded_recipe_is_what_no_recipe_means() -> None:
-    assert training_recipe(SHIPPED[1], {}) == training_recipe(None, {})
+def test_the_embedded_recipes_are_what_no_recipe_means_but_for_rows_bias_and_seed() -> None:
+    plain = training_recipe(None, {})
+    for path in SHIPPED[1:]:
+        recipe = training_recipe(path, {})
+        assert set(recipe.shipped_labels) <= set(FILES)
+        own = {"shipped_labels", "label_bias", "seed"}
+        assert recipe.model_dump(exclude=own) == plain.model_dump(exclude=own)
+
+
+@pytest.mark.parametrize(("recipe", "name"), [(SHIPPED[1], "embedded"), (SHIPPED[2], "tutor")])
+def test_shipped_judges_are_used_as_their_recipes_measured_them(recipe: Path, name: str) -> None:
+    """Else the calibration that ships is that of another judge, and every installation measures anew."""
+    configured = load_settings().judging.registry[name]
+    assert configured.label_bias == training_recipe(recipe, {}).label_bias
+    assert (configured.adapter, configured.rubric) == (name, training_recipe(recipe, {}).rubric)
 
 
 def test_the_3b_recipe_names_its_base_and_type() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from daemon.commands.cycle import show_cycle
+from daemon.commands.label import draw
 from daemon.cycle.answers import Asking
 from daemon.cycle.plan import Plan
 from daemon.cycle.questions import Questions
@@ -21,8 +22,9 @@ from daemon.cycle.training_asks import TrainingSampling
 from daemon.cycle.trust import Trustee
 from daemon.cycle.validation import judge_digests
 from daemon.paths import Paths
-from daemon.stages import STAGES
-from daemon.store.rows import CycleRow, CycleState
+from daemon.reading import compared
+from daemon.stages import COMPARED, STAGES
+from daemon.store.rows import CycleRow, CycleState, HumanLabel
 from daemon.store.store import Store
 from daemon.wiring import Place
 from judges.calibration.gate import Bars
@@ -292,7 +294,7 @@ def test_candidate_of_an_earlier_configuration_does_not_enter(setting: Setting) 
     decision = setting.store.results.decision(setting.cycle.id)
     assert decision is not None
     assert list(decision.body["names"].values()) == ["better"]
-    assert set(setting.stage("validate")) == {"incumbent", "better"}
+    assert set(setting.stage("validate")) == {"incumbent", "better", COMPARED}
 
 
 def test_prompts_of_the_preferences_are_written_down_as_trained_on(setting: Setting) -> None:
@@ -393,3 +395,42 @@ def test_history_of_three_releases_is_searched_for_oscillations(
     place = Place(any_settings, None, Paths.under(setting.folder / "data"), setting.store)
     show_cycle(place, setting.store.cycles.get(setting.cycle.id), "")
     assert "Prompts that flip back and forth across releases: again 120" in capsys.readouterr().out
+
+
+def test_decision_waits_for_as_many_labels_as_were_asked_for(setting: Setting) -> None:
+    plan = replace(PLAN, labelled_prompts=5, race_looks=1)
+    workshop = Workshop()
+    held = setting.runner(workshop, plan).run()
+    assert held.state is CycleState.HELD
+    assert held.message is not None
+    assert "0 of 5 prompts for dpo, 0 of 5 prompts for kto" in held.message
+    assert f"primum label sample {held.id} --candidate dpo --prompts 5" in held.message
+    assert setting.store.results.decision(held.id) is None
+
+    for name in ("dpo", "kto"):
+        pair = compared(setting.store, held, name)
+        rows, _ = draw(pair, 5, set(), seed=held.seed)
+        texts = {(row["prompt"], row["answer"]) for row in rows}
+        at = setting.now()
+        setting.store.evidence.save_labels(
+            HumanLabel(
+                one.prompt.digest, one.response.answer_digest, *text, Label.CAUTION, "me", setting.now()
+            )
+            for one in (*pair.before, *pair.after)
+            if (text := (one.prompt.text, one.response.text)) in texts
+        )
+    cycles = setting.store.cycles
+    cycles.advance(held.id, CycleState.HELD, CycleState.RUNNING, held.stage, setting.now())
+    again = Workshop()
+    row = setting.runner(again, plan).run()
+    assert row.state in (CycleState.NO_WINNER, CycleState.WAITING), row.message
+    assert not again.made.asked, "no answer is asked for again"
+    decision = setting.store.results.decision(row.id)
+    assert decision is not None
+
+
+def test_waiting_for_labels_never_asks_for_more_prompts_than_there_are(setting: Setting) -> None:
+    plan = replace(PLAN, labelled_prompts=10_000, race_looks=1)
+    held = setting.runner(Workshop(), plan).run()
+    assert held.message is not None
+    assert "0 of 240 prompts for dpo" in held.message

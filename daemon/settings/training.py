@@ -1,0 +1,83 @@
+"""What is trained, and how candidates are compared."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from daemon.settings.sections import Section
+from policies.training.recipe import METHODS
+
+
+class RecipeSettings(Section):
+    """One candidate to train each cycle; its name is its key."""
+
+    method: Literal["dpo", "kto"]
+    epochs: float = Field(default=1.0, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    batch_size: int = Field(default=8, ge=1)
+    gradient_accumulation: int = Field(default=1, ge=1)
+    beta: float = Field(default=0.1, gt=0)
+    sft_weight: float = Field(default=1.0, ge=0)
+    desirable_weight: float = Field(default=1.0, gt=0)
+    undesirable_weight: float = Field(default=1.0, gt=0)
+    lora_rank: int = Field(default=16, ge=1)
+    frozen_layers: int = Field(default=0, ge=0)
+    lora_alpha: int = Field(default=32, ge=1)
+    target_modules: str | tuple[str, ...] = "all-linear"
+    max_length: int = Field(default=256, ge=16)
+    answer_tokens: int | None = Field(default=None, ge=4)
+    warmup_steps: int = Field(default=3, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+
+
+class TrainingSettings(Section):
+    candidates: dict[str, RecipeSettings] = Field(
+        default_factory=lambda: {method: RecipeSettings(method=method) for method in METHODS}
+    )
+    max_pairs: int | None = Field(default=None, ge=8)
+    max_examples: int | None = Field(default=None, ge=8)
+    least: int = Field(default=16, ge=2)
+    timeout_s: float = Field(default=7200, gt=0)
+
+    @model_validator(mode="after")
+    def _some(self) -> TrainingSettings:
+        if not self.candidates:
+            raise ValueError("training.candidates must name at least one candidate")
+        return self
+
+    @model_validator(mode="after")
+    def _room(self) -> TrainingSettings:
+        """KTO needs `least` examples of each of its two classes."""
+        for name, most, needed in (
+            ("max_pairs", self.max_pairs, self.least),
+            ("max_examples", self.max_examples, 2 * self.least),
+        ):
+            if most is not None and most < needed:
+                raise ValueError(
+                    f"training.{name} is {most}, but training.least = {self.least} asks for {needed}: "
+                    f"raise training.{name} to {needed} or more, or lower training.least"
+                )
+        return self
+
+
+class RaceSettings(Section):
+    """Selection prompts are asked in `looks` parts; who cannot win any more is stopped between them.
+
+    `error` is the chance that the true best is ever stopped. One look is no race.
+    """
+
+    looks: int = Field(default=4, ge=1, le=100)
+    error: float = Field(default=0.05, gt=0, lt=1)
+
+
+class ValidationSettings(Section):
+    """How candidates are compared; what decides is in the file `gates`.
+
+    With `labelled_prompts` above 0 a cycle is held before its decision until people have labelled the
+    incumbent's and the candidate's answers to so many selection prompts.
+    """
+
+    race: RaceSettings = RaceSettings()
+    labelled_prompts: int = Field(default=0, ge=0)
