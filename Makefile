@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: install run test test-rules test-postgres lint test-slow bench bench-judging judge simulate clean
+.PHONY: install run test test-rules test-postgres lint test-slow bench bench-training bench-judging judge simulate clean
 
 install: $(VENV)/.installed
 
@@ -40,6 +40,9 @@ test-slow: install  ## whole cycles: kills at three stages, a second cycle; abou
 
 bench: install  ## 100,000 verdicts scored, tested and drawn
 	$(BIN)/python benchmarks/scoring.py
+
+bench-training: install  ## seconds of a DPO step with a pair's prompt computed once, against twice
+	$(BIN)/python benchmarks/training.py
 
 bench-judging: install  ## verdicts per second, shared prefix and constrained labels against generating
 	$(BIN)/python benchmarks/judging.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,9 @@ def test_panel_of_strangers_and_incomplete_judges_are_refused(tmp_path: Path) ->
         ({"kind": "local"}, "needs model"),
         ({"kind": "guard", "model": "m"}, "needs guard_kind"),
         ({"kind": "panel", "members": {"rules": 1}}, "at least two members"),
+        ({"kind": "rules", "label_bias": {"Accept": 1}}, "label_bias is for judges of kind local"),
+        ({"kind": "local", "model": "m", "label_bias": {"Accept": math.nan}}, "finite numbers"),
+        ({"kind": "local", "model": "m", "label_bias": {"Allow": 1}}, "label_bias.Allow"),
     ):
         registry = {"rules": {"kind": "rules"}, "other": judge}
         assert reason in wrong(tmp_path, judging={**SMALL["judging"], "registry": registry})

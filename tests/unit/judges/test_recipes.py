@@ -14,9 +14,8 @@ from judges.shipped import FILES
 from judges.training import JudgeRecipe
 from policies.errors import ConfigurationError
 
-SHIPPED = sorted(
-    (Path(__file__).parents[3] / "configs" / "judges").glob("*.yaml"), key=lambda path: path.stem
-)
+FOLDER = Path(__file__).parents[3] / "configs" / "judges"
+SHIPPED = sorted(FOLDER.glob("*.yaml"), key=lambda path: path.stem)
 
 
 def test_recipes_for_the_embedded_model_and_for_a_3b_model_ship() -> None:

@@ -82,6 +82,34 @@ def test_examples_are_put_before_a_prompt_only_where_a_pair_can_come_of_it(
         ]
 
 
+def test_harmless_prompts_without_an_accepted_answer_are_asked_again_by_another_seed() -> None:
+    accepted, hedged, unscored, harmful = PROMPTS[0], PROMPTS[1], PROMPTS[2], PROMPTS[-1]
+    answers = [
+        judged(accepted, Label.ACCEPT),
+        judged(hedged, Label.CAUTION),
+        judged(unscored, None),
+        judged(harmful, Label.ACCEPT),
+    ]
+    first = {ask.prompt: ask for ask in SAMPLING.plain(PROMPTS)}
+    (again,) = SAMPLING.again(answers, attempt=1)
+    assert again.prompt == hedged
+    assert again.sampling == first[hedged].sampling
+    (third,) = SAMPLING.again([*answers, judged(hedged, Label.REFUSE, "second")], attempt=2)
+    assert len({again.seed, third.seed, first[hedged].seed}) == 3
+    assert not SAMPLING.again([*answers, judged(hedged, Label.ACCEPT, "second")], attempt=2)
+    assert not replace(SAMPLING, harmless_temperature=0.0).again(answers, attempt=1)
+
+
+def test_a_prompt_that_was_asked_twice_is_asked_under_examples_once() -> None:
+    hedged, harmful = PROMPTS[1], PROMPTS[-1]
+    answers = [
+        judged(hedged, Label.CAUTION),
+        judged(hedged, Label.ACCEPT, "second"),
+        judged(harmful, Label.ACCEPT),
+    ]
+    assert [ask.prompt for ask in SAMPLING.contrasts(answers, seed=1)] == [hedged, harmful]
+
+
 def test_seed_of_a_sample_hangs_on_its_prompt_and_the_cycle_only() -> None:
     answers = [judged(prompt, Label.ACCEPT) for prompt in PROMPTS]
     first, second = (

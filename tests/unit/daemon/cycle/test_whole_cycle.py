@@ -411,7 +411,6 @@ def test_decision_waits_for_as_many_labels_as_were_asked_for(setting: Setting) -
         pair = compared(setting.store, held, name)
         rows, _ = draw(pair, 5, set(), seed=held.seed)
         texts = {(row["prompt"], row["answer"]) for row in rows}
-        at = setting.now()
         setting.store.evidence.save_labels(
             HumanLabel(
                 one.prompt.digest, one.response.answer_digest, *text, Label.CAUTION, "me", setting.now()
