@@ -23,15 +23,16 @@ def with_lengths(dataset: Dataset, columns: Sequence[str]) -> Dataset:
     )
 
 
-class OpenEndedDPOTrainer(DPOTrainer):
-    """Rows also have `chosen_cut` and `rejected_cut`. Ends go before the reference is asked.
-
-    `answer_tokens`: only so many first tokens of an answer are learnt from; None for all.
-    """
+class _FirstTokens:
+    """`answer_tokens`: only so many first tokens of an answer are learnt from; None for all."""
 
     def __init__(self, *args: Any, answer_tokens: int | None = None, **kwargs: Any) -> None:
         self._answer_tokens = answer_tokens  # the dataset is prepared by TRL's own __init__
         super().__init__(*args, **kwargs)
+
+
+class OpenEndedDPOTrainer(_FirstTokens, DPOTrainer):
+    """Rows also have `chosen_cut` and `rejected_cut`. Ends go before the reference is asked."""
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
         ready = super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
@@ -45,15 +46,11 @@ class OpenEndedDPOTrainer(DPOTrainer):
         self._signature_columns: list[str] = [*dict.fromkeys([*self._signature_columns, LENGTH])]
 
 
-class OpenEndedKTOTrainer(KTOTrainer):
+class OpenEndedKTOTrainer(_FirstTokens, KTOTrainer):
     """Rows also have `cut`. The KL term's mismatched completions keep their ends: no gradient flows there.
 
-    Rows stay in their order, since that term pairs neighbours. `answer_tokens` as for DPO.
+    Rows stay in their order, since that term pairs neighbours.
     """
-
-    def __init__(self, *args: Any, answer_tokens: int | None = None, **kwargs: Any) -> None:
-        self._answer_tokens = answer_tokens
-        super().__init__(*args, **kwargs)
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
         ready = super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
