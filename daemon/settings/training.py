@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from daemon.settings.sections import Section
-from policies.training.recipe import METHODS
 
 
 class RecipeSettings(Section):
@@ -34,7 +33,7 @@ class RecipeSettings(Section):
 
 class TrainingSettings(Section):
     candidates: dict[str, RecipeSettings] = Field(
-        default_factory=lambda: {method: RecipeSettings(method=method) for method in METHODS}
+        default_factory=lambda: {"dpo": RecipeSettings(method="dpo"), "kto": RecipeSettings(method="kto")}
     )
     max_pairs: int | None = Field(default=None, ge=8)
     max_examples: int | None = Field(default=None, ge=8)
