@@ -45,11 +45,10 @@ class TrainingSampling:
         their good answers are learnt from and learning from greedy answers narrows the policy.
         """
         greedy = Sampling(self.max_new_tokens, 0.0, self.top_k, PLAIN)
-        spread = Sampling(self.max_new_tokens, self.harmless_temperature, self.top_k, PLAIN)
         return [
             Ask(prompt, greedy, 0)
             if prompt.harmful_level or not self.harmless_temperature
-            else Ask(prompt, spread, seed_from("plain", prompt.digest))
+            else Ask(prompt, self._spread, seed_from("plain", prompt.digest))
             for prompt in prompts
         ]
 
@@ -61,7 +60,6 @@ class TrainingSampling:
         """
         if not self.harmless_temperature:
             return []
-        spread = Sampling(self.max_new_tokens, self.harmless_temperature, self.top_k, PLAIN)
         accepted = {one.prompt.digest for one in judged if one.verdict.label is Label.ACCEPT}
         waiting = {
             one.prompt.digest: one.prompt
@@ -69,7 +67,7 @@ class TrainingSampling:
             if one.prompt.harmful_level == 0 and one.verdict.label is not None
         }
         return [
-            Ask(prompt, spread, seed_from("plain", digest, attempt))
+            Ask(prompt, self._spread, seed_from("plain", digest, attempt))
             for digest, prompt in waiting.items()
             if digest not in accepted
         ]
@@ -91,6 +89,10 @@ class TrainingSampling:
         return [
             Ask(prompt, self._under(prompt), seed_from(seed, digest)) for digest, prompt in lacking.items()
         ]
+
+    @property
+    def _spread(self) -> Sampling:
+        return Sampling(self.max_new_tokens, self.harmless_temperature, self.top_k, PLAIN)
 
     def _under(self, prompt: Prompt) -> Sampling:
         examples = self.worked if prompt.harmful_level else self.over_cautious

@@ -50,6 +50,7 @@ def earlier_cycle(
 def test_same_seed_goes_on(store: Store, at: Instant, candidate: Made) -> None:
     assert_unseen(store, split_by(1), split_seed=1)
     earlier_cycle(store, at, candidate())
+    assert store.answers.trained_on()
     assert_unseen(store, split_by(1), split_seed=1)
 
 
