@@ -42,11 +42,12 @@ def build(
         ]
     )
     share_prompts(model)
-    weight = job.recipe.sft_weight
+    weight, decision = job.recipe.sft_weight, job.recipe.decision_tokens
     arguments = DPOConfig(
         loss_type=["sigmoid", "sft"] if weight else ["sigmoid"],
         loss_weights=[1.0, weight] if weight else [1.0],
         train_sampling_strategy="group_by_length",
+        ld_alpha=0.0 if decision else None,  # what the longer answer has beyond the shorter is not contrasted
         precompute_ref_log_probs=job.recipe.epochs > 1,  # the reference does not move; once is enough
         precompute_ref_batch_size=_REFERENCE_BATCH,
         **common_arguments(job.recipe, scratch=scratch, seed=job.seed),
@@ -58,5 +59,5 @@ def build(
         processing_class=tokenizer,
         peft_config=lora,
         callbacks=[progress],
-        answer_tokens=job.recipe.answer_tokens,
+        first={"chosen_ids": job.recipe.answer_tokens, "rejected_ids": decision or job.recipe.answer_tokens},
     )

@@ -35,16 +35,23 @@ def without_end(ids: Sequence[int], end: Sequence[int]) -> list[int]:
 
 
 def leave_open(
-    dataset: Dataset, columns: Mapping[str, str], tokenizer: Any, *, first: int | None = None
+    dataset: Dataset,
+    columns: Mapping[str, str],
+    tokenizer: Any,
+    *,
+    first: Mapping[str, int | None] | None = None,
 ) -> Dataset:
     """`dataset` without the end in each token column whose flag (`columns`: token column → flag) is set.
 
-    Of an answer longer than `first` tokens only those are left, and it is open, too.
+    Of an answer longer than its column's `first` tokens only those are left, and it is open, too.
     """
-    end = turn_end(tokenizer)
+    end, longest = turn_end(tokenizer), first or {}
 
     def opened(row: dict[str, Any]) -> dict[str, Any]:
-        return {tokens: _opened(row[tokens], row[flag], end, first) for tokens, flag in columns.items()}
+        return {
+            tokens: _opened(row[tokens], row[flag], end, longest.get(tokens))
+            for tokens, flag in columns.items()
+        }
 
     return dataset.map(opened)
 

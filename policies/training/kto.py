@@ -46,5 +46,5 @@ def build(
         processing_class=tokenizer,
         peft_config=lora,
         callbacks=[progress],
-        answer_tokens=job.recipe.answer_tokens,
+        first={"completion_ids": job.recipe.answer_tokens},
     )

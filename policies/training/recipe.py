@@ -21,6 +21,11 @@ class Recipe:
     lowest layers get no LoRA in a first candidate (later ones train what their parent trains) and cost no
     backward pass. Of each answer the first `answer_tokens` tokens are learnt from: whether it helps or
     declines is settled there, and the rest costs time and teaches a policy its own prose. None for all.
+
+    With `decision_tokens` DPO contrasts only so many first tokens of the two answers, as LD-DPO does with
+    its alpha at 0 (arXiv 2409.06411), while the NLL term still reads all of `answer_tokens`. Over-cautious
+    answers are rejected in the words in which harmful requests are to be declined: contrasted whole, a policy
+    would be pushed off the end of its own refusals, and would not stop.
     """
 
     method: str
@@ -38,6 +43,7 @@ class Recipe:
     frozen_layers: int = 0
     max_length: int = 256
     answer_tokens: int | None = None
+    decision_tokens: int | None = None
     warmup_steps: int = 3
     max_grad_norm: float = 1.0
 
@@ -46,6 +52,8 @@ class Recipe:
             raise ConfigurationError(
                 f"training method {self.method!r} is unknown; known are {', '.join(METHODS)}"
             )
+        if self.decision_tokens is not None and self.method != "dpo":
+            raise ConfigurationError("decision_tokens belongs to dpo: kto has no second answer to contrast")
         if self.method == "kto" and self.batch_size < 2:
             raise ConfigurationError(
                 "kto needs batch_size of at least 2: its KL term pairs mismatched answers"

@@ -5,7 +5,7 @@ Padding costs as much as text: with prompts of 20 to 120 tokens a shuffled batch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datasets import Dataset
@@ -24,10 +24,10 @@ def with_lengths(dataset: Dataset, columns: Sequence[str]) -> Dataset:
 
 
 class _FirstTokens:
-    """`answer_tokens`: only so many first tokens of an answer are learnt from; None for all."""
+    """`first`: token column → how many first tokens of its answers are learnt from; None or absent: all."""
 
-    def __init__(self, *args: Any, answer_tokens: int | None = None, **kwargs: Any) -> None:
-        self._answer_tokens = answer_tokens  # the dataset is prepared by TRL's own __init__
+    def __init__(self, *args: Any, first: Mapping[str, int | None], **kwargs: Any) -> None:
+        self._first = first  # the dataset is prepared by TRL's own __init__
         super().__init__(*args, **kwargs)
 
 
@@ -37,9 +37,7 @@ class OpenEndedDPOTrainer(_FirstTokens, DPOTrainer):
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
         ready = super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
         columns = {"chosen_ids": "chosen_cut", "rejected_ids": "rejected_cut"}
-        return with_lengths(
-            leave_open(ready, columns, processing_class, first=self._answer_tokens), list(columns)
-        )
+        return with_lengths(leave_open(ready, columns, processing_class, first=self._first), list(columns))
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -54,4 +52,4 @@ class OpenEndedKTOTrainer(_FirstTokens, KTOTrainer):
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
         ready = super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
-        return leave_open(ready, {"completion_ids": "cut"}, processing_class, first=self._answer_tokens)
+        return leave_open(ready, {"completion_ids": "cut"}, processing_class, first=self._first)

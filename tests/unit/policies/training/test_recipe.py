@@ -35,6 +35,11 @@ def test_kto_of_single_answers_is_refused() -> None:
     assert Recipe("dpo", batch_size=1).batch_size == 1
 
 
+def test_a_method_without_pairs_has_nothing_to_contrast() -> None:
+    with pytest.raises(ConfigurationError, match="decision_tokens"):
+        Recipe("kto", decision_tokens=4)
+
+
 def test_every_field_is_part_of_the_digest() -> None:
     recipe = Recipe("dpo")
     others: dict[str, object] = {
@@ -42,6 +47,7 @@ def test_every_field_is_part_of_the_digest() -> None:
         "target_modules": ("q_proj",),
         "frozen_layers": 2,
         "answer_tokens": 8,
+        "decision_tokens": 4,
     }
     for field in fields(Recipe):
         changed = others.get(field.name) or getattr(recipe, field.name) * 3
