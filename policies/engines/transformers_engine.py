@@ -15,6 +15,7 @@ from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
 from policies.engines.fidelity import fidelity
 from policies.engines.models import load_base, model_digest, pick_device, with_adapter
+from policies.engines.reserved_cache import reserved_cache
 from policies.errors import EngineError
 from policies.records import Ask, Policy, Response, Sampling
 
@@ -240,7 +241,9 @@ class TransformersEngine:
         mask = torch.tensor(
             [[1] * len(head) + [0] * (width - len(row)) + [1] * len(row) for row in rows], device=self._device
         )
-        cache = _spread(head_cache, len(rows)) if head_cache is not None else None
+        cache = None
+        if head_cache is not None:
+            cache = reserved_cache(head_cache, rows=len(rows), room=ids.shape[1] + max_new_tokens)
         output = model.generate(
             input_ids=ids,
             attention_mask=mask,
@@ -278,10 +281,3 @@ def _cache_of(model: Any, head: Sequence[int], device: str) -> DynamicCache:
         return model(
             input_ids=torch.tensor([list(head)], device=device), use_cache=True, logits_to_keep=1
         ).past_key_values
-
-
-def _spread(cache: DynamicCache, rows: int) -> DynamicCache:
-    """A copy of a one-row cache for `rows` rows: generation appends to it in place."""
-    copied = copy.deepcopy(cache)
-    copied.batch_repeat_interleave(rows)
-    return copied
