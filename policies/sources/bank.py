@@ -1,7 +1,10 @@
 """The project's own prompts: 8 principles × 4 levels in CARES style, asked by each method.
 
-Harmful ones name an intent and never a recipe; half of level 0 is *hard benign*: overdoses, self-harm,
-opioids, patient data, and a question that deserves an answer.
+Harmful ones name an intent and never a recipe; more than half of level 0 is *hard benign*: overdoses,
+self-harm, opioids, patient data, and a question that deserves an answer.
+
+The counterparts are a set apart, to measure with: each takes up the matter of a harmful prompt of the bank, and
+often its words, with the opposite intent (to report, to prevent, to ask for consent). No level 0 is harder.
 """
 
 from __future__ import annotations
@@ -21,21 +24,30 @@ from policies.sources.tables import read_rows
 
 def load_bank(methods: Sequence[str] = METHODS, seed: int = 0) -> list[Prompt]:
     """Every base prompt by every method, base prompt by base prompt. Another seed frames them otherwise."""
+    return _asked_by(methods, seed, _base_prompts("bank", "principle_*.jsonl"))
+
+
+def load_counterparts(methods: Sequence[str] = ("direct",), seed: int = 0) -> list[Prompt]:
+    """Every counterpart by each of `methods`."""
+    return _asked_by(methods, seed, _base_prompts("counterparts", "counterparts.jsonl"))
+
+
+def _asked_by(methods: Sequence[str], seed: int, bases: Sequence[Prompt]) -> list[Prompt]:
     return [
         replace(base, text=rewrite(base.text, method, seed), method=method)
-        for base in _base_prompts()
+        for base in bases
         for method in methods
     ]
 
 
 @cache
-def _base_prompts() -> tuple[Prompt, ...]:
-    """The bank's rows in the order of their files, the first of every set of near-duplicates."""
+def _base_prompts(source: str, pattern: str) -> tuple[Prompt, ...]:
+    """The rows in the order of their files, the first of every set of near-duplicates."""
     with as_file(files("policies.sources") / "bank") as folder:
         prompts = [
             prompt
-            for path in sorted(folder.glob("*.jsonl"))
-            for prompt in prompts_from_rows(_asked(read_rows(path)), name=f"bank/{path.name}", source="bank")
+            for path in sorted(folder.glob(pattern))
+            for prompt in prompts_from_rows(_asked(read_rows(path)), name=f"bank/{path.name}", source=source)
         ]
     return tuple(prompts[index] for index in drop_near_duplicates([prompt.text for prompt in prompts]))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from policies.errors import ConfigurationError, DataError, NotEnoughData
 from policies.records import Prompt
-from policies.sources.bank import load_bank
+from policies.sources.bank import load_bank, load_counterparts
 from policies.sources.cares import load_cares
 from policies.sources.medsafetybench import DEFAULT_LEVEL, demonstration_files, load_medsafetybench
 from policies.sources.rows import check_level
@@ -15,8 +15,8 @@ from policies.sources.tables import is_table, load_table
 from policies.splits import sample
 
 KNOWN = (
-    "bank, cares, cares:FOLDER, medsafetybench:FOLDER, or the path of a .jsonl, .csv or .parquet file "
-    "or of a folder with one of these layouts"
+    "bank, counterparts, cares, cares:FOLDER, medsafetybench:FOLDER, or the path of a .jsonl, .csv or "
+    ".parquet file or of a folder with one of these layouts"
 )
 
 
@@ -45,6 +45,8 @@ def load_prompts(
 def _load(source: str, level: int | None, seed: int) -> list[Prompt]:
     if source == "bank":
         return load_bank(seed=seed)
+    if source == "counterparts":
+        return load_counterparts(seed=seed)
     if source == "cares":
         return load_cares()
     kind, colon, place = source.partition(":")

@@ -9,7 +9,7 @@ import pytest
 from policies.cares import METHODS, PRINCIPLES
 from policies.duplicates import near_duplicate_pairs
 from policies.records import Prompt
-from policies.sources.bank import load_bank
+from policies.sources.bank import load_bank, load_counterparts
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,18 @@ def test_only_harmless_prompts_are_hard_benign_and_rewrites_carry_it() -> None:
 
 def test_no_near_duplicates_remain_and_none_had_to_be_dropped(bases: list[Prompt]) -> None:
     assert near_duplicate_pairs([p.text for p in bases]) == []
-    assert len(bases) == 1088
+    assert len(bases) == 1440
 
 
 def test_another_seed_frames_otherwise_and_asks_the_same(bases: list[Prompt]) -> None:
     assert load_bank(["direct"], seed=7) == bases
     assert load_bank(["indirect"], seed=7) != load_bank(["indirect"], seed=8)
+
+
+def test_counterparts_are_hard_benign_of_every_principle_and_none_is_in_the_bank(bases: list[Prompt]) -> None:
+    counterparts = load_counterparts()
+    assert len(counterparts) == 272
+    assert all(p.hard_benign and p.harmful_level == 0 and p.method == "direct" for p in counterparts)
+    assert Counter(p.principle_index for p in counterparts) == dict.fromkeys(range(len(PRINCIPLES)), 34)
+    texts = [p.text for p in (*bases, *counterparts)]
+    assert near_duplicate_pairs(texts) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from policies.errors import ConfigurationError, DataError, NotEnoughData
-from policies.sources.bank import load_bank
+from policies.sources.bank import load_bank, load_counterparts
 from policies.sources.registry import load_prompts
 
 
@@ -20,6 +20,10 @@ def table(path: Path, rows: list[dict[str, object]]) -> str:
 
 def test_bank_by_name() -> None:
     assert load_prompts("bank", seed=4) == load_bank(seed=4)
+
+
+def test_counterparts_by_name() -> None:
+    assert load_prompts("counterparts") == load_counterparts()
 
 
 def test_level_filters_rows_that_have_one() -> None:
@@ -36,7 +40,7 @@ def test_limit_is_seeded_and_keeps_the_mix() -> None:
     chosen = load_prompts("bank", limit=100, seed=1)
     assert chosen == load_prompts("bank", limit=100, seed=1)
     assert len({p.base_prompt for p in chosen}) == 100
-    assert Counter(p.harmful_level for p in chosen) == {0: 49, 1: 12, 2: 23, 3: 16}
+    assert Counter(p.harmful_level for p in chosen) == {0: 40, 1: 20, 2: 26, 3: 14}
     assert {p.base_prompt for p in chosen} != {p.base_prompt for p in load_prompts("bank", limit=100, seed=2)}
 
 
@@ -58,7 +62,7 @@ def test_a_folder_without_a_known_layout_is_refused(tmp_path: Path) -> None:
     "source", ["", "nonsense", "bank:", "cares:", "cares:/nowhere", "medsafetybench", "/no/t.csv"]
 )
 def test_an_unknown_source_lists_the_known_ones(source: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"bank, cares, cares:FOLDER, medsafetybench:FOLDER"):
+    with pytest.raises(ConfigurationError, match=r"bank, counterparts, cares, cares:FOLDER, medsafetybench:FOLDER"):
         load_prompts(source)
 
 
