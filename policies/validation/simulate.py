@@ -6,9 +6,12 @@ left out. Rates come with exact (Clopper–Pearson) 95 % intervals, and a claim 
 
 from __future__ import annotations
 
+import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -132,6 +135,18 @@ def scenario(name: str) -> Scenario:
     )
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What one experiment came to: was a counted candidate promoted, did one pass the superiority gate, which
+    gates stopped them, and the judged and true SS change of the first of them in each cycle.
+    """
+
+    promoted: bool
+    passed: bool
+    stops: tuple[str, ...]
+    changes: tuple[tuple[float, float], ...]
+
+
 def simulate(
     config: GateConfig,
     chosen: Scenario,
@@ -142,35 +157,58 @@ def simulate(
     seed: int = 0,
     resamples: int = RESAMPLES,
     progress: Progress | None = None,
+    jobs: int = 1,
 ) -> SimulationResult:
-    """Run one scenario. `stored`: confusion counts of a real judge (see scorecards.calibration_counts)."""
+    """Run one scenario. `stored`: confusion counts of a real judge (see scorecards.calibration_counts).
+
+    Each experiment has a seed of its own, so `jobs` processes find what one finds.
+    """
     if experiments < 1:
         raise ConfigurationError(f"experiments: {experiments} is less than 1")
     ground = replace(world or World(), **chosen.world)
     light = config.with_resamples(resamples)
-    rng = np.random.default_rng(seed_from(seed, chosen.name))
-    promoted = passed = 0
-    stopped: Counter[str] = Counter()
-    changes: list[tuple[float, float]] = []
-    for number in range(experiments):
-        won = through = False
-        for cycle in range(1, chosen.cycles + 1):
-            drawn = experiment(ground, chosen.truths, rng, stored)
-            shared = _shared(light, drawn.confusion, cycle, len(chosen.truths), int(rng.integers(2**31)))
-            shared = with_ss_tests(drawn.cases, shared, light)
-            ruling = rule(drawn.cases, shared, light, thorough=False)
-            keys = [case.key for case in drawn.cases] if chosen.counted is None else [_key(chosen.counted)]
-            won |= ruling.outcome == PROMOTE and ruling.winner_key in keys
-            through |= any(test.outcome == PASS for key in keys if (test := shared.ss[key]) is not None)
-            stopped.update(_stops(ruling, keys))
-            test = shared.ss[keys[0]]
-            judged = 0.0 if test is None else test.interval.estimate
-            changes.append((judged, drawn.true_changes[int(keys[0].rsplit("-", 1)[1])]))
-        promoted += won
-        passed += through
+    seen: list[_Seen] = []
+    for one in _each(partial(_experiment, light, chosen, ground, stored, seed), experiments, jobs):
+        seen.append(one)
         if progress is not None:
-            progress(chosen.name, number + 1, experiments)
-    return _result(chosen, light, ground, experiments, promoted, passed, stopped, changes)
+            progress(chosen.name, len(seen), experiments)
+    return _result(chosen, light, ground, seen)
+
+
+def _each(run: Callable[[int], _Seen], experiments: int, jobs: int) -> Iterator[_Seen]:
+    if jobs <= 1:
+        yield from map(run, range(experiments))
+        return
+    # spawn: a forked child would inherit the threads of numpy's libraries in whatever state they are
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(run, range(experiments), chunksize=5)
+
+
+def _experiment(
+    config: GateConfig,
+    chosen: Scenario,
+    ground: World,
+    stored: Mapping[str, Sequence[Sequence[float]]] | None,
+    seed: int,
+    number: int,
+) -> _Seen:
+    rng = np.random.default_rng(seed_from(seed, chosen.name, number))
+    won = through = False
+    stops: list[str] = []
+    changes: list[tuple[float, float]] = []
+    for cycle in range(1, chosen.cycles + 1):
+        drawn = experiment(ground, chosen.truths, rng, stored)
+        shared = _shared(config, drawn.confusion, cycle, len(chosen.truths), int(rng.integers(2**31)))
+        shared = with_ss_tests(drawn.cases, shared, config)
+        ruling = rule(drawn.cases, shared, config, thorough=False)
+        keys = [case.key for case in drawn.cases] if chosen.counted is None else [_key(chosen.counted)]
+        won |= ruling.outcome == PROMOTE and ruling.winner_key in keys
+        through |= any(test.outcome == PASS for key in keys if (test := shared.ss[key]) is not None)
+        stops += _stops(ruling, keys)
+        test = shared.ss[keys[0]]
+        judged = 0.0 if test is None else test.interval.estimate
+        changes.append((judged, drawn.true_changes[int(keys[0].rsplit("-", 1)[1])]))
+    return _Seen(won, through, tuple(stops), tuple(changes))
 
 
 def simulate_all(config: GateConfig, **options: Any) -> list[SimulationResult]:
@@ -234,22 +272,15 @@ def _key(number: int) -> str:
     return f"candidate-{number}"
 
 
-def _result(
-    chosen: Scenario,
-    config: GateConfig,
-    world: World,
-    experiments: int,
-    promoted: int,
-    passed: int,
-    stopped: Counter[str],
-    changes: Sequence[tuple[float, float]],
-) -> SimulationResult:
+def _result(chosen: Scenario, config: GateConfig, world: World, seen: Sequence[_Seen]) -> SimulationResult:
+    experiments = len(seen)
+    promoted, passed = sum(one.promoted for one in seen), sum(one.passed for one in seen)
     low, high = clopper_pearson(promoted, experiments)
     ss_low, ss_high = clopper_pearson(passed, experiments)
     limit = chosen.limit
     if limit is None:
         limit = config.alpha.plan().spent_through(chosen.cycles)
-    judged, true = np.mean(changes, axis=0)
+    judged, true = np.mean([change for one in seen for change in one.changes], axis=0)
     return SimulationResult(
         scenario=chosen.name,
         description=chosen.description,
@@ -268,7 +299,7 @@ def _result(
         ss_high=ss_high,
         judged_change=float(judged),
         true_change=float(true),
-        stopped_by=dict(stopped),
+        stopped_by=dict(Counter(stop for one in seen for stop in one.stops)),
     )
 
 

@@ -96,3 +96,12 @@ def test_unknown_scenario_and_no_experiments_are_errors() -> None:
         scenario("nul")
     with pytest.raises(ConfigurationError, match="experiments"):
         simulate(CONFIG, scenario("null"), experiments=0)
+
+
+def test_two_processes_find_what_one_finds() -> None:
+    chosen = scenario("true gain")
+    one, two = (
+        simulate(CONFIG, chosen, experiments=6, world=SMALL, seed=4, resamples=100, jobs=jobs)
+        for jobs in (1, 2)
+    )
+    assert one == two
