@@ -29,7 +29,7 @@ def gates() -> None:
     type=click.IntRange(1),
     default=os.cpu_count,
     show_default="processors",
-    help="Processes; figures are alike.",
+    help="Processes; the figures do not depend on it.",
 )
 @click.option("--json", "as_json", is_flag=True)
 @placed

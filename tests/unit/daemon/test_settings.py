@@ -105,6 +105,14 @@ def test_panel_of_strangers_and_incomplete_judges_are_refused(tmp_path: Path) ->
         assert reason in wrong(tmp_path, judging={**SMALL["judging"], "registry": registry})
 
 
+@pytest.mark.parametrize("name", ["", "../dpo", "a b", "-x", "report", "incumbent", "compared", "d" * 41])
+def test_a_candidate_is_not_named_like_a_path_or_like_what_stands_beside_it(
+    tmp_path: Path, name: str
+) -> None:
+    found = wrong(tmp_path, training={"candidates": {name: {"method": "dpo"}}})
+    assert f"training.candidates: {name!r} cannot be a candidate's name" in " ".join(found.split())
+
+
 def test_unknown_level_and_method_are_named(tmp_path: Path) -> None:
     assert "unknown levels [7]" in wrong(tmp_path, sampling={"level_shares": {7: 1}})
     assert "unknown methods ['telepathy']" in wrong(tmp_path, sampling={"method_weights": {"telepathy": 1}})
