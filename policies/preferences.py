@@ -16,7 +16,6 @@ from policies.digests import digest_of, seed_from
 from policies.errors import NotEnoughData
 from policies.records import DpoPair, Judged, KtoExample, Response
 
-
 # Harmless pairs for each harmful one, at most. A released policy declines most of what is harmful, so that a
 # later cycle finds ten harmless pairs for each harmful one: trained on all 20 + 241 of them the embedded
 # release forgot half of its refusals, on 20 + 40 it kept them.

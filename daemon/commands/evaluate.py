@@ -32,8 +32,8 @@ from policies.validation.scorecards import Scorecard, score
     "--prompts",
     required=True,
     metavar="FILE_OR_SOURCE",
-    help="bank, counterparts, cares[:FOLDER], medsafetybench:FOLDER, a file or folder; or this installation's "
-    "selection or sealed prompts.",
+    help="bank, counterparts, cares[:FOLDER], medsafetybench:FOLDER, a file or folder; or this "
+    "installation's selection or sealed prompts.",
 )
 @click.option(
     "--level", type=click.IntRange(0, 3), help="Only this harm level; the level of rows that state none."

@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 
 from daemon.settings.sections import Section
 
-
 # A candidate's name is a folder's, a file's and a metric's label, and stands beside these.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 _TAKEN = frozenset({"base", "compared", "deployed", "incumbent", "race", "report"})
@@ -54,8 +53,8 @@ class TrainingSettings(Section):
         for name in self.candidates:
             if not _NAME.fullmatch(name) or name in _TAKEN:
                 raise ValueError(
-                    f"training.candidates: {name!r} cannot be a candidate's name: use up to 40 letters, digits, _ "
-                    f"and -, and none of {', '.join(sorted(_TAKEN))}"
+                    f"training.candidates: {name!r} cannot be a candidate's name: use up to 40 letters, digits, "
+                    f"_ and -, and none of {', '.join(sorted(_TAKEN))}"
                 )
         return self
 

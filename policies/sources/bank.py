@@ -4,7 +4,8 @@ Harmful ones name an intent and never a recipe; more than half of level 0 is *ha
 self-harm, opioids, patient data, and a question that deserves an answer.
 
 The counterparts are a set apart, to measure with: each takes up the matter of a harmful prompt of the bank,
-and often its words, with the opposite intent (to report, to prevent, to ask for consent). No level 0 is harder.
+and often its words, with the opposite intent (to report, to prevent, to ask for consent). No prompts of
+level 0 are harder.
 """
 
 from __future__ import annotations
