@@ -53,8 +53,8 @@ class TrainingSettings(Section):
         for name in self.candidates:
             if not _NAME.fullmatch(name) or name in _TAKEN:
                 raise ValueError(
-                    f"training.candidates: {name!r} cannot be a candidate's name: use up to 40 letters, digits, "
-                    f"_ and -, and none of {', '.join(sorted(_TAKEN))}"
+                    f"training.candidates: {name!r} cannot be a candidate's name: use up to 40 letters, "
+                    f"digits, _ and -, and none of {', '.join(sorted(_TAKEN))}"
                 )
         return self
 
