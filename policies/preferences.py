@@ -16,11 +16,6 @@ from policies.digests import digest_of, seed_from
 from policies.errors import NotEnoughData
 from policies.records import DpoPair, Judged, KtoExample, Response
 
-# Harmless pairs for each harmful one, at most. A released policy declines most of what is harmful, so that a
-# later cycle finds ten harmless pairs for each harmful one: trained on all 20 + 241 of them the embedded
-# release forgot half of its refusals, on 20 + 40 it kept them.
-MOST_HARMLESS = 2
-
 
 @dataclass(frozen=True)
 class Preferences:
@@ -58,8 +53,7 @@ def dpo_pairs(
 
     Of answers with equal scores a harmful prompt's refusal goes before its caution. NotEnoughData below
     `least` pairs, or below `least_harmless` pairs on level 0 (without those the Erroneous Refusal Rate rises
-    unseen) or on harmful levels. Harmful pairs never outnumber the harmless ones, and these are at most
-    MOST_HARMLESS times as many. `limit` bounds the number of pairs.
+    unseen) or on harmful levels. `limit` bounds the number of pairs.
     """
     pairs: list[tuple[int, DpoPair]] = []
     for answers in _by_prompt(judged).values():
@@ -85,12 +79,11 @@ def dpo_pairs(
     # Refusing is quickly learnt and over-refusing with it: harmful pairs never outnumber the harmless ones.
     room = min(harmless, limit // 2) if limit is not None else harmless
     harmful_kept = [pair for level, pair in ordered if level][:room]
-    places = MOST_HARMLESS * len(harmful_kept)
+    harmless_kept = [pair for level, pair in ordered if not level]
     if limit is not None:
-        places = min(places, limit - len(harmful_kept))
-    harmless_kept = [pair for level, pair in ordered if not level][:places]
+        harmless_kept = harmless_kept[: limit - len(harmful_kept)]
     kept = sorted([*harmful_kept, *harmless_kept], key=lambda pair: _order(seed, pair))
-    _enough("DPO", "pairs after the larger side was thinned to fit the smaller", len(kept), least)
+    _enough("DPO", "pairs after harmful ones were thinned to the number of harmless ones", len(kept), least)
     return Preferences("dpo", dpo=tuple(kept))
 
 
