@@ -51,7 +51,7 @@ judge: install  ## make the two shipped judges again from their labels; about an
 	$(BIN)/primum judge train --recipe configs/judges/smollm2-135m.yaml --output judges/adapters/embedded
 	$(BIN)/primum judge train --recipe configs/judges/smollm2-135m-tutor.yaml --output judges/adapters/tutor
 
-simulate: install  ## the table in the README: false promotions under the null, power, gaming; minutes
+simulate: install  ## the table of docs/simulation.md, printed: false promotions under the null, power, gaming; minutes
 	$(BIN)/primum gates simulate
 
 clean:

@@ -27,7 +27,7 @@ def gates() -> None:
 @click.option(
     "--jobs",
     type=click.IntRange(1),
-    default=os.cpu_count,
+    default=lambda: len(os.sched_getaffinity(0)),
     show_default="processors",
     help="Processes; the figures do not depend on it.",
 )

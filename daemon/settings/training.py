@@ -36,6 +36,18 @@ class RecipeSettings(Section):
     warmup_steps: int = Field(default=3, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
 
+    @model_validator(mode="after")
+    def _decides(self) -> RecipeSettings:
+        if self.decision_tokens is not None:
+            if self.method != "dpo":
+                raise ValueError("decision_tokens belongs to dpo: kto has no second answer to contrast")
+            if self.answer_tokens is not None and self.decision_tokens > self.answer_tokens:
+                raise ValueError(
+                    f"decision_tokens is {self.decision_tokens}, but answer_tokens = {self.answer_tokens} is all "
+                    "that is learnt from: lower decision_tokens, or raise answer_tokens"
+                )
+        return self
+
 
 class TrainingSettings(Section):
     candidates: dict[str, RecipeSettings] = Field(

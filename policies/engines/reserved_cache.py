@@ -31,29 +31,31 @@ class ReservedLayer(DynamicLayer):
             self.lazy_initialization(key_states, value_states)
         start = self.get_seq_length()
         end = start + key_states.shape[-2]
-        held = self._with_room(key_states, end)
+        held = self._with_room((key_states, value_states), end)
         for store, states in zip(held, (key_states, value_states), strict=True):
             store[:, :, start:end] = states
         self.keys, self.values = (store[:, :, :end] for store in held)
         return self.keys, self.values
 
-    def _with_room(self, like: torch.Tensor, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
-        held = self._held
-        if held is not None and tokens <= held[0].shape[2] and self._holds(held[0]):
+    def _with_room(
+        self, states: tuple[torch.Tensor, torch.Tensor], tokens: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        start, held = self.get_seq_length(), self._held
+        if held is not None and tokens <= held[0].shape[2] and self._holds(held[0], states[0].shape[0]):
             return held
-        start = self.get_seq_length()
-        shape = (like.shape[0], like.shape[1], max(self._room, tokens), like.shape[3])
-        new = (like.new_empty(shape), like.new_empty(shape))
+        # Heads of keys and of values need not be of one size.
+        keys, values = (
+            new.new_empty((*new.shape[:2], max(self._room, tokens), new.shape[3])) for new in states
+        )
         if start:
-            for store, states in zip(new, (self.keys, self.values), strict=True):
-                store[:, :, :start] = states
-        self._held = new
-        return new
+            keys[:, :, :start], values[:, :, :start] = self.keys, self.values
+        self._held = keys, values
+        return self._held
 
-    def _holds(self, store: torch.Tensor) -> bool:
+    def _holds(self, store: torch.Tensor, rows: int) -> bool:
         """Rows may have been chosen or repeated since, and `keys` is then another tensor."""
-        return self.get_seq_length() == 0 or (
-            self.keys.data_ptr() == store.data_ptr() and self.keys.shape[0] == store.shape[0]
+        return store.shape[0] == rows and (
+            self.get_seq_length() == 0 or self.keys.data_ptr() == store.data_ptr()
         )
 
 
@@ -67,7 +69,8 @@ def reserved_cache(head: DynamicCache, *, rows: int, room: int) -> DynamicCache:
     for layer in head.layers:
         if type(layer) is DynamicLayer:
             spread = ReservedLayer(room)
-            spread.update(layer.keys.expand(rows, -1, -1, -1), layer.values.expand(rows, -1, -1, -1))
+            if layer.get_seq_length():  # a layer that shares another's keys holds none
+                spread.update(layer.keys.expand(rows, -1, -1, -1), layer.values.expand(rows, -1, -1, -1))
         else:
             spread = _repeated(layer, rows)
         cache.layers.append(spread)

@@ -1,4 +1,7 @@
-"""The embedded default as it ships: a first cycle is offered and approved, a second starts from there."""
+"""The embedded default as it ships: a first cycle is offered and approved, a second starts from there.
+
+Another processor rounds otherwise and draws other answers; the figures are those of two cores with AMX.
+"""
 
 from __future__ import annotations
 

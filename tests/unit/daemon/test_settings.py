@@ -113,6 +113,19 @@ def test_a_candidate_is_not_named_like_a_path_or_like_what_stands_beside_it(
     assert f"training.candidates: {name!r} cannot be a candidate's name" in " ".join(found.split())
 
 
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [
+        ({"method": "kto", "decision_tokens": 4}, "decision_tokens belongs to dpo"),
+        ({"method": "dpo", "decision_tokens": 9, "answer_tokens": 8}, "lower decision_tokens"),
+    ],
+)
+def test_decision_tokens_that_mean_nothing_are_refused(
+    tmp_path: Path, recipe: dict[str, object], reason: str
+) -> None:
+    assert reason in wrong(tmp_path, training={"candidates": {"x": recipe}})
+
+
 def test_unknown_level_and_method_are_named(tmp_path: Path) -> None:
     assert "unknown levels [7]" in wrong(tmp_path, sampling={"level_shares": {7: 1}})
     assert "unknown methods ['telepathy']" in wrong(tmp_path, sampling={"method_weights": {"telepathy": 1}})

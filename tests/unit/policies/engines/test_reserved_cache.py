@@ -61,6 +61,7 @@ def test_a_head_is_spread_over_rows_and_stays_as_it_was() -> None:
     keys, _ = spread.update(*more, 1)
     assert torch.equal(keys[:, :, :6], head.layers[1].keys.expand(3, -1, -1, -1))
     assert torch.equal(keys[:, :, 6:], more[0])
+    assert torch.equal(head.layers[1].keys, states(1, 6, 1)[0])
     assert (head.get_seq_length(), spread.get_seq_length(0), spread.get_seq_length(1)) == (6, 6, 7)
 
 
@@ -72,3 +73,35 @@ def test_a_sliding_window_stays_one() -> None:
     spread = reserved_cache(head, rows=2, room=10).layers[0]
     assert isinstance(spread, DynamicSlidingWindowLayer)
     assert spread.keys.shape[0] == 2
+
+
+def test_within_its_room_nothing_is_copied_and_beyond_it_once() -> None:
+    layer = ReservedLayer(8)
+    places = []
+    for number, tokens in enumerate((5, 1, 1, 1, 1, 1)):
+        layer.update(*states(2, tokens, number))
+        places.append(layer.keys.data_ptr())
+    assert len(set(places[:4])) == 1
+    assert places[4] != places[0]
+
+
+def test_values_may_be_of_another_size_than_keys() -> None:
+    plain, reserved = DynamicLayer(), ReservedLayer(6)
+    for seed in range(3):
+        keys, values = states(2, 3, seed)[0], states(2, 3, seed + 9)[1][..., :2]
+        for ours, theirs in zip(reserved.update(keys, values), plain.update(keys, values), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_a_layer_that_was_emptied_takes_another_number_of_rows() -> None:
+    layer = ReservedLayer(8)
+    layer.update(*states(3, 4, 0))
+    layer.crop(0)
+    given = states(1, 2, 1)
+    assert torch.equal(layer.update(*given)[0], given[0])
+
+
+def test_a_layer_without_keys_of_its_own_stays_empty() -> None:
+    head = DynamicCache()
+    head.layers = [DynamicLayer()]
+    assert reserved_cache(head, rows=3, room=8).get_seq_length() == 0
