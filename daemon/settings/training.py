@@ -43,8 +43,8 @@ class RecipeSettings(Section):
                 raise ValueError("decision_tokens belongs to dpo: kto has no second answer to contrast")
             if self.answer_tokens is not None and self.decision_tokens > self.answer_tokens:
                 raise ValueError(
-                    f"decision_tokens is {self.decision_tokens}, but answer_tokens = {self.answer_tokens} is all "
-                    "that is learnt from: lower decision_tokens, or raise answer_tokens"
+                    f"decision_tokens is {self.decision_tokens}, but only answer_tokens = "
+                    f"{self.answer_tokens} are learnt from: lower decision_tokens, or raise answer_tokens"
                 )
         return self
 

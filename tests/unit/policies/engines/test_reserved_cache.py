@@ -93,14 +93,6 @@ def test_values_may_be_of_another_size_than_keys() -> None:
             assert torch.equal(ours, theirs)
 
 
-def test_a_layer_that_was_emptied_takes_another_number_of_rows() -> None:
-    layer = ReservedLayer(8)
-    layer.update(*states(3, 4, 0))
-    layer.crop(0)
-    given = states(1, 2, 1)
-    assert torch.equal(layer.update(*given)[0], given[0])
-
-
 def test_a_layer_without_keys_of_its_own_stays_empty() -> None:
     head = DynamicCache()
     head.layers = [DynamicLayer()]
