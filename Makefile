@@ -35,7 +35,7 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-slow: install  ## whole cycles: killed at three stages; two as shipped, the second from the release; half an hour
+test-slow: install  ## whole cycles: killed at three stages; two as shipped, the second from the release; 20 minutes
 	$(BIN)/python -m pytest -m slow --timeout 3600
 
 bench: install  ## 100,000 verdicts scored, tested and drawn

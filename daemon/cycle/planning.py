@@ -12,7 +12,6 @@ from judges.labels import LabelledRow, read_labels
 from judges.shipped import held_out_labels, reference_answers
 from policies.sources.registry import load_prompts
 from policies.splits import split
-from policies.training.recipe import Recipe
 from policies.validation.config import load_gates
 
 
@@ -47,7 +46,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
             harmless_tries=sampling.harmless_tries,
         ),
         gates=load_gates(settings.gates),
-        recipes={name: Recipe(**recipe.model_dump()) for name, recipe in training.candidates.items()},
+        recipes={name: recipe.recipe() for name, recipe in training.candidates.items()},
         references=reference_answers(),
         train_judge=judging.train,
         validate_judge=judging.validate_with,

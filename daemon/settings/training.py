@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from daemon.settings.sections import Section
+from policies.errors import ConfigurationError
+from policies.training.recipe import Recipe
 
 # A candidate's name is a folder's, a file's and a metric's label, and stands beside these.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
@@ -36,16 +38,16 @@ class RecipeSettings(Section):
     warmup_steps: int = Field(default=3, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
 
+    def recipe(self) -> Recipe:
+        """What these settings train with. ConfigurationError where they contradict each other."""
+        return Recipe(**self.model_dump())
+
     @model_validator(mode="after")
-    def _decides(self) -> RecipeSettings:
-        if self.decision_tokens is not None:
-            if self.method != "dpo":
-                raise ValueError("decision_tokens belongs to dpo: kto has no second answer to contrast")
-            if self.answer_tokens is not None and self.decision_tokens > self.answer_tokens:
-                raise ValueError(
-                    f"decision_tokens is {self.decision_tokens}, but only answer_tokens = "
-                    f"{self.answer_tokens} are learnt from: lower decision_tokens, or raise answer_tokens"
-                )
+    def _makes_a_recipe(self) -> RecipeSettings:
+        try:
+            self.recipe()
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from error
         return self
 
 

@@ -25,20 +25,16 @@ from policies.sources.tables import read_rows
 
 def load_bank(methods: Sequence[str] = METHODS, seed: int = 0) -> list[Prompt]:
     """Every base prompt by every method, base prompt by base prompt. Another seed frames them otherwise."""
-    return _asked_by(methods, seed, _base_prompts("bank", "principle_*.jsonl"))
-
-
-def load_counterparts(methods: Sequence[str] = ("direct",), seed: int = 0) -> list[Prompt]:
-    """Every counterpart by each of `methods`."""
-    return _asked_by(methods, seed, _base_prompts("counterparts", "counterparts.jsonl"))
-
-
-def _asked_by(methods: Sequence[str], seed: int, bases: Sequence[Prompt]) -> list[Prompt]:
     return [
         replace(base, text=rewrite(base.text, method, seed), method=method)
-        for base in bases
+        for base in _base_prompts("bank", "principle_*.jsonl")
         for method in methods
     ]
+
+
+def load_counterparts() -> list[Prompt]:
+    """Every counterpart, asked as it stands."""
+    return [replace(base, method="direct") for base in _base_prompts("counterparts", "counterparts.jsonl")]
 
 
 @cache

@@ -46,7 +46,7 @@ def _load(source: str, level: int | None, seed: int) -> list[Prompt]:
     if source == "bank":
         return load_bank(seed=seed)
     if source == "counterparts":
-        return load_counterparts(seed=seed)
+        return load_counterparts()
     if source == "cares":
         return load_cares()
     kind, colon, place = source.partition(":")

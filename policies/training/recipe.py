@@ -54,6 +54,11 @@ class Recipe:
             )
         if self.decision_tokens is not None and self.method != "dpo":
             raise ConfigurationError("decision_tokens belongs to dpo: kto has no second answer to contrast")
+        if self.decision_tokens and self.answer_tokens and self.decision_tokens > self.answer_tokens:
+            raise ConfigurationError(
+                f"decision_tokens is {self.decision_tokens}, but only answer_tokens = {self.answer_tokens} "
+                "are learnt from: lower decision_tokens, or raise answer_tokens"
+            )
         if self.method == "kto" and self.batch_size < 2:
             raise ConfigurationError(
                 "kto needs batch_size of at least 2: its KL term pairs mismatched answers"

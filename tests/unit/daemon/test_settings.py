@@ -118,9 +118,10 @@ def test_a_candidate_is_not_named_like_a_path_or_like_what_stands_beside_it(
     [
         ({"method": "kto", "decision_tokens": 4}, "decision_tokens belongs to dpo"),
         ({"method": "dpo", "decision_tokens": 9, "answer_tokens": 8}, "lower decision_tokens"),
+        ({"method": "kto", "batch_size": 1}, "batch_size of at least 2"),
     ],
 )
-def test_decision_tokens_that_mean_nothing_are_refused(
+def test_a_recipe_that_contradicts_itself_is_refused(
     tmp_path: Path, recipe: dict[str, object], reason: str
 ) -> None:
     assert reason in wrong(tmp_path, training={"candidates": {"x": recipe}})

@@ -130,3 +130,6 @@ def test_only_cycles_that_trained_count_and_only_what_they_trained_on(
     assert_unseen(store, split_by(2), split_seed=2)
     earlier_cycle(store, at, candidate(), seed=2, purpose="selection")
     assert_unseen(store, split_by(3), split_seed=3)
+    earlier_cycle(store, at, candidate(), seed=2)
+    with pytest.raises(Held):
+        assert_unseen(store, split_by(3), split_seed=3)
