@@ -68,7 +68,8 @@ def main() -> int:
         "plain": plain(1),
         "plain, in batches": plain(options.batch_size),
     }
-    for way in ways.values():
+    for name, way in ways.items():
+        print(f"warming up: {name}", file=sys.stderr, flush=True)
         way(items[:_WARM_UP])
     seconds, labels = timed(ways, items, options.rounds)
     print(
@@ -119,7 +120,9 @@ def timed(
         for name in list(ways) if number % 2 == 0 else list(reversed(ways)):
             began = time.perf_counter()
             labels[name] = ways[name](items)
-            seconds[name] += time.perf_counter() - began
+            took = time.perf_counter() - began
+            seconds[name] += took
+            print(f"round {number + 1} of {rounds}: {name}, {took:.1f} s", file=sys.stderr, flush=True)
     return seconds, labels
 
 
