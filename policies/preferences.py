@@ -47,17 +47,28 @@ def was_cut(response: Response) -> bool:
 
 
 def dpo_pairs(
-    judged: Iterable[Judged], *, seed: int, least: int = 16, least_harmless: int = 4, limit: int | None = None
+    judged: Iterable[Judged],
+    *,
+    seed: int,
+    replayed: Iterable[Judged] = (),
+    least: int = 16,
+    least_harmless: int = 4,
+    limit: int | None = None,
 ) -> Preferences:
     """One pair a prompt: its best answer against its worst, where the table tells them apart.
 
-    Of answers with equal scores a harmful prompt's refusal goes before its caution. NotEnoughData below
-    `least` pairs, or below `least_harmless` pairs on level 0 (without those the Erroneous Refusal Rate rises
-    unseen) or on harmful levels. `limit` bounds the number of pairs.
+    Of answers with equal scores a harmful prompt's refusal goes before its caution. `replayed` are answers of
+    earlier cycles: a prompt may be paired from both, and of equal answers the one in `judged` is taken, which
+    is what the policy says now. NotEnoughData below `least` pairs, or below `least_harmless` pairs on level 0
+    (without those the Erroneous Refusal Rate rises unseen) or on harmful levels. `limit` bounds the number of
+    pairs.
     """
     pairs: list[tuple[int, DpoPair]] = []
-    for answers in _by_prompt(judged).values():
-        best, worst = max(answers, key=_worth), min(answers, key=_worth)
+    now, before = _by_prompt(judged), _by_prompt(replayed)
+    for digest in sorted(now.keys() | before.keys()):
+        said, once = now.get(digest, []), before.get(digest, [])
+        best = _first([max(part, key=_worth) for part in (said, once) if part], better=True)
+        worst = _first([min(part, key=_worth) for part in (said, once) if part], better=False)
         if _score(best) <= _score(worst) or not _desirable(best):
             continue
         chosen, rejected = best.response.text.strip(), worst.response.text.strip()
@@ -142,12 +153,21 @@ def _desirable(one: Judged) -> bool:
     return is_desirable(one.prompt.harmful_level, _label(one))
 
 
-def _worth(one: Judged) -> tuple[float, int, int, str]:
-    # Ties: a harmful prompt's refusal beats its caution, a harmless prompt's refusal is worse than its
-    # caution; then what the policy says plainly beats what it says under worked examples.
+def _rank(one: Judged) -> tuple[float, int]:
+    # Of equal scores a harmful prompt's refusal beats its caution, and a harmless prompt's refusal is worse
+    # than its caution.
     refuses = _label(one) is Label.REFUSE
-    leaning = (1 if refuses else 0) if one.prompt.harmful_level else (0 if refuses else 1)
-    return _score(one), leaning, int(one.response.context_name == "plain"), one.response.answer_digest
+    return _score(one), (1 if refuses else 0) if one.prompt.harmful_level else (0 if refuses else 1)
+
+
+def _worth(one: Judged) -> tuple[float, int, int, str]:
+    # Ties: what the policy says plainly beats what it says under worked examples.
+    return *_rank(one), int(one.response.context_name == "plain"), one.response.answer_digest
+
+
+def _first(answers: Sequence[Judged], *, better: bool) -> Judged:
+    """The best or worst of one or two answers, the first of equals."""
+    return max(answers, key=_rank) if better else min(answers, key=_rank)
 
 
 def _order(seed: int, row: KtoExample | DpoPair) -> int:

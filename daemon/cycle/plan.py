@@ -16,7 +16,8 @@ from policies.validation.config import GateConfig
 class Plan:
     """`recipes` by the candidate's name; `max_new_tokens` of evaluated answers.
 
-    `race_looks` of 1 is no race; `labelled_prompts` of 0 waits for nobody.
+    `race_looks` of 1 is no race; `labelled_prompts` of 0 waits for nobody; `replay_cycles` of 0
+    learns from this cycle's answers alone.
     """
 
     splits: Splits
@@ -40,3 +41,4 @@ class Plan:
     race_looks: int
     race_error: float
     labelled_prompts: int = 0
+    replay_cycles: int = 0

@@ -62,6 +62,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
         race_looks=settings.validation.race.looks,
         race_error=settings.validation.race.error,
         labelled_prompts=settings.validation.labelled_prompts,
+        replay_cycles=training.replay_cycles,
     )
 
 

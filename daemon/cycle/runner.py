@@ -23,6 +23,7 @@ from daemon.cycle.labelled import await_labels
 from daemon.cycle.oscillating import write_oscillations
 from daemon.cycle.plan import Plan
 from daemon.cycle.report import write_report
+from daemon.cycle.run import CycleRun
 from daemon.cycle.training import Training
 from daemon.cycle.trust import Trust, Trustee
 from daemon.cycle.unseen import assert_unseen
@@ -58,32 +59,25 @@ class CycleRunner:
         self._cycle, self._plan, self._store, self._workshop = cycle, plan, store, workshop
         self._trustee, self._folder, self._now, self._report = trustee, folder, now, report
         asking = Asking(store=store, now=now, report=report, cycle_id=cycle.id)
-        incumbent = store.releases.policy(cycle.incumbent_digest)
         self._validator = self._make_validator(asking)
-        training = Training(
+        run = CycleRun(
             cycle=cycle,
             plan=plan,
             store=store,
             workshop=workshop,
             asking=asking,
-            incumbent=incumbent,
+            incumbent=store.releases.policy(cycle.incumbent_digest),
             folder=folder,
             adapters_dir=adapters_dir,
             now=now,
             report=report,
         )
+        training = Training(run)
         self._gathering = Gathering(
-            cycle=cycle,
-            plan=plan,
-            store=store,
-            workshop=workshop,
-            asking=asking,
+            run,
             validator=self._validator,
-            incumbent=incumbent,
             entrants=lambda: training.made,
             trust=lambda: self._validation_trust,
-            folder=folder,
-            report=report,
         )
         stages = (
             self._prepare,

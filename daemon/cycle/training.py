@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from daemon.cycle.answers import Asking, Report, unscored_share
-from daemon.cycle.plan import Plan
+from daemon.cycle.answers import unscored_share
+from daemon.cycle.run import CycleRun
 from daemon.cycle.trainers import train_in_process
 from daemon.release.artifacts import store_adapter
-from daemon.store.rows import CycleRow
-from daemon.store.store import Store
-from daemon.workshop import Workshop
 from policies.digests import seed_from
 from policies.errors import Held, NotEnoughData, TrainingError
 from policies.preferences import Preferences, dpo_pairs, kto_examples
@@ -30,24 +26,8 @@ class Training:
     Answers and verdicts are gathered once a run, so that every stage of it works on the same ones.
     """
 
-    def __init__(
-        self,
-        *,
-        cycle: CycleRow,
-        plan: Plan,
-        store: Store,
-        workshop: Workshop,
-        asking: Asking,
-        incumbent: Policy,
-        folder: Path,
-        adapters_dir: Path,
-        now: Callable[[], datetime],
-        report: Report,
-    ) -> None:
-        self._cycle, self._plan, self._store, self._workshop = cycle, plan, store, workshop
-        self._asking, self._incumbent = asking, incumbent
-        self._folder, self._adapters_dir = folder, adapters_dir
-        self._now, self._report = now, report
+    def __init__(self, run: CycleRun) -> None:
+        self._run = run
         self._made: dict[str, Candidate] = {}
 
     @property
@@ -64,11 +44,11 @@ class Training:
 
     def judge(self) -> dict[str, Any]:
         """Held where more answers stay unscored than judging.max_unscored allows."""
-        share = unscored_share(self._judged)
-        if share > self._plan.max_unscored:
+        plan, share = self._run.plan, unscored_share(self._judged)
+        if share > plan.max_unscored:
             raise Held(
-                f"judge {self._plan.train_judge} left {share:.1%} of {len(self._judged)} answers unscored, "
-                f"more than judging.max_unscored = {self._plan.max_unscored:.1%}; "
+                f"judge {plan.train_judge} left {share:.1%} of {len(self._judged)} answers unscored, "
+                f"more than judging.max_unscored = {plan.max_unscored:.1%}; "
                 "see `primum judge list`, then run again"
             )
         return {"verdicts": len(self._judged), "unscored_share": share}
@@ -76,7 +56,7 @@ class Training:
     def prefer(self) -> dict[str, Any]:
         """NotEnoughData where no method has enough."""
         counts: dict[str, Any] = {}
-        for method in sorted({recipe.method for recipe in self._plan.recipes.values()}):
+        for method in sorted({recipe.method for recipe in self._run.plan.recipes.values()}):
             try:
                 preferences = self._prefer(method)
             except NotEnoughData as error:
@@ -90,22 +70,22 @@ class Training:
 
     def train(self) -> dict[str, Any]:
         """One method's failure leaves the other's candidate alive, and says so; TrainingError if all fail."""
-        self._workshop.put_away()  # the memory is the training process's now
+        self._run.workshop.put_away()  # the memory is the training process's now
         done: dict[str, Any] = {}
-        for name, recipe in self._plan.recipes.items():
+        for name, recipe in self._run.plan.recipes.items():
             try:
                 done[name] = self._train(name, recipe)
             except (TrainingError, NotEnoughData) as error:
-                self._store.results.save_failed_candidate(
-                    self._cycle.id,
+                self._run.store.results.save_failed_candidate(
+                    self._run.cycle.id,
                     method=name,
-                    parent_digest=self._incumbent.digest,
+                    parent_digest=self._run.incumbent.digest,
                     preferences_digest="",
                     recipe_digest=recipe.digest,
                     error=str(error),
-                    at=self._now(),
+                    at=self._run.now(),
                 )
-                self._report({"event": "warning", "text": f"candidate {name} failed: {error}"})
+                self._run.report({"event": "warning", "text": f"candidate {name} failed: {error}"})
                 done[name] = {"error": str(error)}
         if all("error" in one for one in done.values()):
             raise TrainingError("; ".join(str(one["error"]) for one in done.values()))
@@ -115,38 +95,71 @@ class Training:
 
     @cached_property
     def _plain(self) -> Sequence[Judged]:
-        sampling = self._plan.sampling
-        judged = list(self._judge(self._ask(sampling.plain(self._plan.questions.train))))
+        sampling = self._run.plan.sampling
+        judged = list(self._judge(self._ask(sampling.plain(self._run.plan.questions.train))))
         for attempt in range(1, sampling.harmless_tries):
             judged += self._judge(self._ask(sampling.again(judged, attempt=attempt)))
         return judged
 
     @cached_property
     def _contrasts(self) -> Sequence[tuple[Ask, Response]]:
-        return self._ask(self._plan.sampling.contrasts(self._plain, seed=self._cycle.seed))
+        return self._ask(self._run.plan.sampling.contrasts(self._plain, seed=self._run.cycle.seed))
 
     @cached_property
     def _judged(self) -> Sequence[Judged]:
         return [*self._plain, *self._judge(self._contrasts)]
 
+    @cached_property
+    def _replayed(self) -> Sequence[Judged]:
+        """What incumbents of up to `replay_cycles` earlier cycles answered, under today's judge and base.
+
+        A policy that has learnt to decline gives hardly any harmful pairs, and would unlearn it from harmless
+        ones alone. Prompts that are no longer in the train split stay out.
+        """
+        plan, found, cycles = self._run.plan, [], 0
+        if not plan.replay_cycles:
+            return []
+        allowed = {prompt.digest for prompt in plan.splits.train}
+        judge = self._run.workshop.judge(plan.train_judge).digest
+        for row in self._run.store.cycles.recent(1000):
+            if row.id >= self._run.cycle.id:
+                continue
+            policy = self._run.store.releases.policy(row.incumbent_digest)
+            if policy.base_digest != self._run.incumbent.base_digest:
+                continue
+            judged = self._run.store.answers.judged(row.id, "train", policy.digest, judge)
+            found += [one for one in judged if one.prompt.digest in allowed]
+            cycles += bool(judged)
+            if cycles == plan.replay_cycles:
+                break
+        return found
+
     def _ask(self, asks: Sequence[Ask]) -> Sequence[tuple[Ask, Response]]:
-        return self._asking.answer(self._workshop.engine, self._incumbent, asks, purpose="train")
+        return self._run.asking.answer(self._run.workshop.engine, self._run.incumbent, asks, purpose="train")
 
     def _judge(self, answered: Sequence[tuple[Ask, Response]]) -> Sequence[Judged]:
-        return self._asking.judge(
-            lambda: self._workshop.judge(self._plan.train_judge), answered, purpose="train"
+        return self._run.asking.judge(
+            lambda: self._run.workshop.judge(self._run.plan.train_judge), answered, purpose="train"
         )
 
     # --- preferences and candidates ---------------------------------------------------------------------
 
     def _prefer(self, method: str) -> Preferences:
-        plan = self._plan
+        plan = self._run.plan
         if method == "dpo":
-            return dpo_pairs(self._judged, seed=self._cycle.seed, least=plan.least, limit=plan.max_pairs)
-        return kto_examples(self._judged, seed=self._cycle.seed, least=plan.least, limit=plan.max_examples)
+            return dpo_pairs(
+                self._judged,
+                replayed=self._replayed,
+                seed=self._run.cycle.seed,
+                least=plan.least,
+                limit=plan.max_pairs,
+            )
+        return kto_examples(
+            self._judged, seed=self._run.cycle.seed, least=plan.least, limit=plan.max_examples
+        )
 
     def _write(self, preferences: Preferences) -> Path:
-        path = self._folder / f"{preferences.method}.jsonl"
+        path = self._run.folder / f"{preferences.method}.jsonl"
         partial = path.with_suffix(".partial")
         partial.write_text("".join(json.dumps(row) + "\n" for row in preferences.rows()))
         partial.replace(path)
@@ -155,46 +168,48 @@ class Training:
     def _train(self, name: str, recipe: Recipe) -> dict[str, Any]:
         preferences = self._prefer(recipe.method)
         candidate_key = Candidate(
-            name, self._incumbent.digest, preferences.digest, recipe.digest, self._incumbent
+            name, self._run.incumbent.digest, preferences.digest, recipe.digest, self._run.incumbent
         ).key
-        known = self._store.results.trained(candidate_key)
+        known = self._run.store.results.trained(candidate_key)
         if known is not None and known.policy.adapter_path and known.policy.adapter_path.is_dir():
             self._keep(replace(known, method=name), preferences)
             return {"adapter": known.policy.adapter_digest, "found": True}
-        self._report({"event": "progress", "what": f"training {name}", "done": 0, "of": 0})
+        self._run.report({"event": "progress", "what": f"training {name}", "done": 0, "of": 0})
         card = train_in_process(
             self._job(name, recipe, preferences),
-            job_file=self._folder / f"{name}.job.json",
-            timeout_s=self._plan.training_timeout_s,
-            report=lambda event: self._report({**event, "candidate": name}),
+            job_file=self._run.folder / f"{name}.job.json",
+            timeout_s=self._run.plan.training_timeout_s,
+            report=lambda event: self._run.report({**event, "candidate": name}),
         )
-        digest, path = store_adapter(self._folder / name, self._adapters_dir)
-        policy = Policy(self._incumbent.base_digest, digest, path)
-        candidate = Candidate(name, self._incumbent.digest, preferences.digest, recipe.digest, policy, card)
-        self._store.releases.save_policy(policy, self._now())
+        digest, path = store_adapter(self._run.folder / name, self._run.adapters_dir)
+        policy = Policy(self._run.incumbent.base_digest, digest, path)
+        candidate = Candidate(
+            name, self._run.incumbent.digest, preferences.digest, recipe.digest, policy, card
+        )
+        self._run.store.releases.save_policy(policy, self._run.now())
         self._keep(candidate, preferences)
         return {"adapter": digest, "rows": len(preferences), "seconds": card["seconds"]}
 
     def _keep(self, candidate: Candidate, preferences: Preferences) -> None:
         """What it was trained on is written first: a candidate without that counts all the cycle asked."""
         used = {row.prompt_digest for row in preferences.kto} | {row.prompt_digest for row in preferences.dpo}
-        keys = [one.response.key for one in self._judged if one.prompt.digest in used]
-        self._store.answers.add_asks(self._cycle.id, "trained", keys)
-        self._store.results.save_candidate(self._cycle.id, candidate, self._now())
+        keys = [one.response.key for one in [*self._judged, *self._replayed] if one.prompt.digest in used]
+        self._run.store.answers.add_asks(self._run.cycle.id, "trained", keys)
+        self._run.store.results.save_candidate(self._run.cycle.id, candidate, self._run.now())
         self._made.setdefault(candidate.key, candidate)
 
     def _job(self, name: str, recipe: Recipe, preferences: Preferences) -> TrainingJob:
-        incumbent = self._incumbent
+        incumbent = self._run.incumbent
         return TrainingJob(
             recipe=recipe,
-            base_path=str(self._workshop.model_path),
+            base_path=str(self._run.workshop.model_path),
             base_digest=incumbent.base_digest,
             parent_adapter=str(incumbent.adapter_path) if incumbent.adapter_path else None,
             parent_digest=incumbent.digest,
             preferences_path=str(self._write(preferences)),
             preferences_digest=preferences.digest,
-            output_dir=str(self._folder / name),
-            seed=seed_from(self._cycle.seed, "train", name),
-            threads=self._plan.threads,
-            dtype=self._plan.dtype,
+            output_dir=str(self._run.folder / name),
+            seed=seed_from(self._run.cycle.seed, "train", name),
+            threads=self._run.plan.threads,
+            dtype=self._run.plan.dtype,
         )

@@ -52,11 +52,14 @@ class RecipeSettings(Section):
 
 
 class TrainingSettings(Section):
+    """`replay_cycles`: DPO pairs are also made of what so many earlier cycles asked and had judged."""
+
     candidates: dict[str, RecipeSettings] = Field(
         default_factory=lambda: {"dpo": RecipeSettings(method="dpo"), "kto": RecipeSettings(method="kto")}
     )
     max_pairs: int | None = Field(default=None, ge=8)
     max_examples: int | None = Field(default=None, ge=8)
+    replay_cycles: int = Field(default=0, ge=0)
     least: int = Field(default=16, ge=2)
     timeout_s: float = Field(default=7200, gt=0)
 

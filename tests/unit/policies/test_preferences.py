@@ -24,6 +24,7 @@ def judged(
     *,
     worked: bool = False,
     finish: str = "stop",
+    policy: Policy = POLICY,
 ) -> Judged:
     """An answer to prompt `number`; its text is its own unless given."""
     prompt = Prompt(f"prompt {number}", level, f"base {number}")
@@ -31,8 +32,8 @@ def judged(
     text = text or f"{label} {'worked' if worked else 'plain'} {number}."
     ask = Ask(prompt, sampling, 0)
     response = Response(
-        ask.key(POLICY.digest),
-        POLICY.digest,
+        ask.key(policy.digest),
+        policy.digest,
         prompt.digest,
         sampling.digest,
         sampling.context.name,
@@ -97,6 +98,34 @@ def test_of_equal_answers_the_plain_one_is_chosen() -> None:
     rows = [judged(1, 3, R, worked=True), judged(1, 3, R), judged(1, 3, A, "yes.", worked=True)]
     found = next(row for row in dpo_pairs([*rows, *enough()], seed=0).dpo if row.prompt == "prompt 1")
     assert found.chosen == "Refuse plain 1."
+
+
+OLD = Policy("o" * 64)
+
+
+def replayed_pair(now: list[Judged], before: list[Judged]) -> tuple[str, str] | None:
+    found = dpo_pairs([*now, *enough()], replayed=before, seed=0)
+    return next(((row.chosen, row.rejected) for row in found.dpo if row.prompt == "prompt 1"), None)
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "pair"),
+    [
+        ([], [(R, "old no."), (A, "old yes.")], ("old no.", "old yes.")),
+        ([(R, "no.")], [(A, "old yes.")], ("no.", "old yes.")),
+        ([(R, "no."), (A, "yes.")], [(R, "old no."), (A, "old yes.")], ("no.", "yes.")),
+        ([(C, "well.")], [(R, "old no."), (A, "old yes.")], ("old no.", "well.")),
+        ([(R, "no.")], [(R, "old no.")], None),
+    ],
+)
+def test_prompt_is_paired_across_cycles_and_of_equals_what_is_said_now_is_taken(
+    now: list[tuple[Label, str]], before: list[tuple[Label, str]], pair: tuple[str, str] | None
+) -> None:
+    found = replayed_pair(
+        [judged(1, 3, label, text) for label, text in now],
+        [judged(1, 3, label, text, policy=OLD) for label, text in before],
+    )
+    assert found == pair
 
 
 def test_unscored_answers_are_never_used() -> None:
