@@ -26,6 +26,7 @@ from judges.shipped import DEVELOPMENT, HELD_OUT, part_of
 from policies.cares import LABELS
 from policies.digests import digest_of, seed_from
 from policies.engines.adapters import ADAPTER_FILES, adapter_digest, settle_config
+from policies.engines.lora import fuse_lora
 from policies.engines.models import frozen_modules, load_base, model_digest, pick_device, plain_attention
 from policies.errors import NotEnoughData, TrainingError
 from policies.statistics.agreement import codes_of, confusion_matrix, macro_f1
@@ -145,6 +146,7 @@ def _fit(
             task_type="CAUSAL_LM",
         ),
     )
+    fuse_lora(model)
     encoded = [(head.encode(*_pair(row))[0], LABELS.index(row.label)) for row in rows]
     steps = _Steps(
         model,
