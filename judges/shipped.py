@@ -11,7 +11,14 @@ from policies.digests import seed_from
 from policies.errors import ConfigurationError
 
 FOLDER = Path(__file__).parent / "data"
-FILES = ("harmless.jsonl", "harmful.jsonl", "sampled.jsonl", "framed.jsonl", "reference.jsonl")
+FILES = (
+    "harmless.jsonl",
+    "harmful.jsonl",
+    "sampled.jsonl",
+    "framed.jsonl",
+    "reference.jsonl",
+    "registry.jsonl",
+)
 HELD_OUT, DEVELOPMENT = 0.2, 0.1
 _SPLIT_SEED = 0
 
