@@ -59,7 +59,7 @@ class TrainingSettings(Section):
     )
     max_pairs: int | None = Field(default=None, ge=8)
     max_examples: int | None = Field(default=None, ge=8)
-    replay_cycles: int = Field(default=0, ge=0)
+    replay_cycles: int = Field(default=3, ge=0)
     least: int = Field(default=16, ge=2)
     timeout_s: float = Field(default=7200, gt=0)
 

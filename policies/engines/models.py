@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policies.digests import digest_of, digest_of_folder
+from policies.engines.lora import fuse_lora
 from policies.errors import ConfigurationError, EngineError
 
 if TYPE_CHECKING:
@@ -206,4 +207,6 @@ def with_adapter(model: Any, folder: Path) -> Any:
         )
     except SafetensorError as error:
         raise ValueError(f"its safetensors file is damaged ({error})") from error
-    return adapted.to(model.dtype).eval()
+    adapted = adapted.to(model.dtype).eval()
+    fuse_lora(adapted)
+    return adapted

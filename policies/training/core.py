@@ -18,6 +18,7 @@ from peft import LoraConfig, PeftModel
 from transformers import TrainerCallback, set_seed
 
 from policies.engines.adapters import ADAPTER_FILES, adapter_digest, settle_config
+from policies.engines.lora import fuse_lora
 from policies.engines.models import frozen_modules, load_base, pick_device, plain_attention
 from policies.errors import TrainingError
 from policies.training.recipe import Recipe, TrainingJob
@@ -92,6 +93,7 @@ def load_policy(job: TrainingJob) -> tuple[Any, Any, LoraConfig | None]:
             ),
         )
     parent = PeftModel.from_pretrained(model, job.parent_adapter, is_trainable=True, use_safetensors=True)
+    fuse_lora(parent)  # before its reference is computed, so that both are rounded alike
     return parent, tokenizer, None
 
 
@@ -139,6 +141,7 @@ def run(job: TrainingJob, build: Callable[..., Any], report: Report = print_repo
         progress = Progress(report)
         trainer = build(job, model, tokenizer, lora, rows, staging / "scratch", progress)
         _in_fp32(trainer.model)
+        fuse_lora(trainer.model)
         report({"event": "start", "rows": len(rows)})
         began = time.monotonic()
         trainer.train()
