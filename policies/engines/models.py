@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policies.digests import digest_of, digest_of_folder
-from policies.engines.lora import fuse_lora
 from policies.errors import ConfigurationError, EngineError
 
 if TYPE_CHECKING:
@@ -200,6 +199,8 @@ def with_adapter(model: Any, folder: Path) -> Any:
     """
     from peft import PeftModel
     from safetensors import SafetensorError
+
+    from policies.engines.lora import fuse_lora
 
     try:
         adapted = PeftModel.from_pretrained(
