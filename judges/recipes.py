@@ -33,13 +33,13 @@ class TrainingRecipe(BaseModel):
     attacks_per_family: int | None = Field(default=None, ge=0)
     shipped_labels: tuple[str, ...] = FILES
     label_bias: dict[Label, float] = {}
-    epochs: int = Field(default=2, ge=1)
+    epochs: int = Field(default=3, ge=1)
     patience: int = Field(default=2, ge=0)
     learning_rate: float = Field(default=6e-4, gt=0, lt=1)
     batch_size: int = Field(default=16, ge=1)
     batch_tokens: int = Field(default=2400, ge=64)
-    lora_rank: int = Field(default=8, ge=1)
-    lora_alpha: int = Field(default=16, ge=1)
+    lora_rank: int = Field(default=16, ge=1)
+    lora_alpha: int = Field(default=32, ge=1)
     frozen_layers: int = Field(default=10, ge=0)
     held_out: float = Field(default=HELD_OUT, gt=0, lt=1)
     development: float = Field(default=DEVELOPMENT, gt=0, lt=1)

@@ -184,7 +184,7 @@ def _show_attacks(report: AttackReport) -> None:
 )
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the new adapter.")
 @click.option("--rubric", help="Shipped rubric or a file. [default: compact]")
-@click.option("--epochs", type=click.IntRange(1), help="[default: 2]")
+@click.option("--epochs", type=click.IntRange(1), help="[default: 3]")
 @click.option("--learning-rate", type=float, help="[default: 0.0006]")
 @click.option(
     "--attacks-per-family",
