@@ -57,6 +57,8 @@ class _Loaded:
 class FakeVllm:
     """Context manager. `hold()` keeps answers back until `go()`; `failing` and `mute` name bad models.
 
+    `hold_after_first_piece()` lets a stream begin, and keeps back all that follows its first piece.
+
     `max_logprobs` is vLLM's --max-logprobs; None makes a server that ignores what it does not know. Without
     `tokenizes` a reverse proxy lets only /v1 through. `shift` is added to each log-probability, as with
     --logprobs-mode raw_logits.
@@ -81,6 +83,8 @@ class FakeVllm:
         self.bodies: list[dict[str, Any]] = []
         self._may_answer = threading.Event()
         self._may_answer.set()
+        self._may_go_on = threading.Event()
+        self._may_go_on.set()
         self._fresh()
         self._server = WebServer(self._app())
 
@@ -103,8 +107,12 @@ class FakeVllm:
     def hold(self) -> None:
         self._may_answer.clear()
 
+    def hold_after_first_piece(self) -> None:
+        self._may_go_on.clear()
+
     def go(self) -> None:
         self._may_answer.set()
+        self._may_go_on.set()
 
     def forget(self) -> None:
         """Lose what was loaded, as a replica that was replaced has."""
@@ -254,7 +262,7 @@ class FakeVllm:
         for piece in text.split(" "):
             delta = {"index": 0, "delta": {"content": piece + " "}, "finish_reason": None}
             yield b"data: " + json.dumps({"model": name, "choices": [delta]}).encode() + b"\n\n"
-            self._may_answer.wait(10.0)
+            self._may_go_on.wait(10.0)
         yield b"data: [DONE]\n\n"
 
 

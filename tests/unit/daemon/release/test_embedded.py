@@ -58,7 +58,7 @@ def make(tmp_path: Path, clock: Clock) -> Iterator[Make]:
 
 
 def tick_until(server: EmbeddedServer, state: ServerState) -> None:
-    end = time.monotonic() + 10.0
+    end = time.monotonic() + 60.0
     while server.tick() is not state:
         assert time.monotonic() < end, f"still {server.state}"
         time.sleep(0.005)

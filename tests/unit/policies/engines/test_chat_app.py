@@ -133,9 +133,9 @@ def test_full_queue_is_503_with_retry_after(client: httpx.Client, engine: FakeCh
     engine.gate.clear()
     with ThreadPoolExecutor(6) as pool:
         first = pool.submit(client.post, "/v1/chat/completions", json=ask("first"))
-        assert engine.busy.wait(5.0)
+        assert engine.busy.wait(30.0)
         more = [pool.submit(client.post, "/v1/chat/completions", json=ask(str(n))) for n in range(5)]
-        refused = next(as_completed(more, timeout=5.0)).result()
+        refused = next(as_completed(more, timeout=30.0)).result()
         engine.gate.set()
         statuses = sorted(future.result().status_code for future in [first, *more])
     assert refused.headers["retry-after"] == "1"

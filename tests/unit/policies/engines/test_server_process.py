@@ -24,7 +24,7 @@ sys.exit(server.main(sys.argv[1:]))
 ROOT = Path(__file__).parents[4]
 
 
-def until(condition: object, seconds: float = 20.0) -> None:
+def until(condition: object, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end, "waited too long"
