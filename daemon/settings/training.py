@@ -34,7 +34,7 @@ class RecipeSettings(Section):
     target_modules: str | tuple[str, ...] = "all-linear"
     max_length: int = Field(default=256, ge=16)
     answer_tokens: int | None = Field(default=None, ge=4)
-    decision_tokens: int | None = Field(default=None, ge=2)
+    decision_tokens: int | None = Field(default=None, ge=1)
     warmup_steps: int = Field(default=3, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
 
