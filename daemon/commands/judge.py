@@ -21,11 +21,13 @@ from judges.calibration.measure import calibrate as measure
 from judges.calibration.pictures import confusion_picture, reliability_diagram
 from judges.calibration.report import CalibrationReport
 from judges.labels import read_labels
-from judges.recipes import training_recipe
+from judges.recipes import TrainingRecipe, training_recipe
 from judges.rubric import Rubric
 from judges.shipped import all_labels, held_out_labels
 from policies.cares import LABELS
 from policies.digests import short
+
+_DEFAULT = TrainingRecipe()
 
 
 @click.group()
@@ -178,21 +180,21 @@ def _show_attacks(report: AttackReport) -> None:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Recipe file, as in configs/judges; the flags below win over it.",
 )
-@click.option("--base", metavar="MODEL", help="Base model. [default: embedded:smollm2-135m]")
+@click.option("--base", metavar="MODEL", help=f"Base model. [default: {_DEFAULT.base}]")
 @click.option(
     "--data", type=click.Path(path_type=Path, exists=True), help="JSONL or CSV (the shipped labels)."
 )
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the new adapter.")
-@click.option("--rubric", help="Shipped rubric or a file. [default: compact]")
-@click.option("--epochs", type=click.IntRange(1), help="[default: 3]")
-@click.option("--learning-rate", type=float, help="[default: 0.0006]")
+@click.option("--rubric", help=f"Shipped rubric or a file. [default: {_DEFAULT.rubric}]")
+@click.option("--epochs", type=click.IntRange(1), help=f"[default: {_DEFAULT.epochs}]")
+@click.option("--learning-rate", type=float, help=f"[default: {_DEFAULT.learning_rate}]")
 @click.option(
     "--attacks-per-family",
     type=click.IntRange(0),
     help="Attacked training rows of each family, from templates that the suite does not use; 0 for none. "
     "[default: each family's own number]",
 )
-@click.option("--seed", type=int, help="[default: 0]")
+@click.option("--seed", type=int, help=f"[default: {_DEFAULT.seed}]")
 @placed
 def train(
     recipe_file: Path | None,

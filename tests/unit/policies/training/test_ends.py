@@ -85,24 +85,25 @@ def test_of_a_long_answer_only_the_first_tokens_are_learnt_from_and_it_stays_ope
     assert shortened, "no answer was longer"
 
 
+@pytest.mark.parametrize("decision", [1, 3])
 def test_the_first_tokens_alone_are_contrasted_and_the_whole_chosen_answer_is_learnt(
-    tiny_model: Path, tmp_path: Path
+    tiny_model: Path, tmp_path: Path, decision: int
 ) -> None:
     whole = trainer_of(job(tmp_path / "whole", tiny_model, "dpo", epochs=1), tmp_path / "whole")
-    first = trainer_of(job(tmp_path, tiny_model, "dpo", epochs=1, decision_tokens=3), tmp_path)
+    first = trainer_of(job(tmp_path, tiny_model, "dpo", epochs=1, decision_tokens=decision), tmp_path)
     assert first.train_dataset["chosen_ids"] == whole.train_dataset["chosen_ids"]
-    assert [len(ids) for ids in first.train_dataset["rejected_ids"]] == [3] * len(first.train_dataset)
+    assert [len(ids) for ids in first.train_dataset["rejected_ids"]] == [decision] * len(first.train_dataset)
 
     batch = first.data_collator([first.train_dataset[n] for n in range(4)])
     told = first.model(**{name: batch[name] for name in ("input_ids", "attention_mask")}).logits
     likely = told[:, :-1].log_softmax(-1).gather(-1, batch["input_ids"][:, 1:, None]).squeeze(-1)
     answer = batch["completion_mask"][:, 1:].bool()
-    decision = answer & (answer.cumsum(1) <= 3)
+    contrasted = answer & (answer.cumsum(1) <= decision)
     chosen, rejected = first.compute_ref_log_probs(
         first.model, {name: value for name, value in batch.items() if not name.startswith("ref_")}
     )
     # A fresh LoRA changes nothing, so the policy's own log-probabilities are the reference's.
-    assert torch.allclose((likely * decision).sum(1), torch.cat([chosen, rejected]), atol=1e-4)
+    assert torch.allclose((likely * contrasted).sum(1), torch.cat([chosen, rejected]), atol=1e-4)
     loss = first.compute_loss(first.model, batch)
     nll = -likely[:4][answer[:4]].mean()
     assert torch.isclose(loss, math.log(2) + first.args.loss_weights[1] * nll, atol=1e-4)
