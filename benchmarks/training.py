@@ -75,6 +75,7 @@ def pairs(count: int) -> list[dict[str, Any]]:
             "rejected": refusal,
             "chosen_cut": True,
             "rejected_cut": False,
+            "harmful": False,
         }
         for row in all_labels()
         if row.harmful_level == 0 and row.label is Label.ACCEPT
@@ -100,7 +101,7 @@ def train(
                 epochs=_EPOCHS,
                 batch_size=options.batch_size,
                 answer_tokens=options.answer_tokens,
-                decision_tokens=4,
+                decision_tokens=1,
                 frozen_layers=options.frozen_layers,
                 beta=0.3,
                 sft_weight=0.3,
@@ -116,24 +117,39 @@ def train(
         )
         score_completions_only()
         model, tokenizer, lora = load_policy(job)
-        way, dpo.share_prompts = dpo.share_prompts, dpo.share_prompts if shared else lambda _model: False
+        way, dpo.share_prefixes = dpo.share_prefixes, dpo.share_prefixes if shared else lambda _model: False
         try:
             progress = Progress(lambda _event: None)
             trainer = dpo.build(job, model, tokenizer, lora, rows, Path(scratch), progress)
             if fused:
                 fuse_lora(trainer.model)
             began = time.monotonic()
+            trainer.get_train_dataloader()  # the reference is computed here
+            seconds = time.monotonic() - began
+            loss = _loss_of_first_rows(trainer, options.batch_size)
+            began = time.monotonic()
             trainer.train()
-            return time.monotonic() - began, progress.curve[0]["loss"]
+            return seconds + time.monotonic() - began, loss
         finally:
-            dpo.share_prompts = way
+            dpo.share_prefixes = way
+
+
+def _loss_of_first_rows(trainer: Any, count: int) -> float:
+    """Batches differ: unpacked rows are grouped by length, packed ones are not. These are the same rows."""
+    import torch
+
+    rows = [trainer.train_dataset[n] for n in range(count)]
+    with torch.no_grad():
+        return float(
+            trainer.compute_loss(trainer.model, trainer._prepare_inputs(trainer.data_collator(rows)))
+        )
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--pairs", type=int, default=48, help="pairs (48)")
-    parser.add_argument("--batch-size", type=int, default=4, help="pairs a step (4)")
-    parser.add_argument("--answer-tokens", type=int, default=32, help="first tokens learnt from (32)")
+    parser.add_argument("--batch-size", type=int, default=8, help="pairs a step (8)")
+    parser.add_argument("--answer-tokens", type=int, default=10, help="first tokens learnt from (10)")
     parser.add_argument("--frozen-layers", type=int, default=10, help="layers without LoRA (10)")
     parser.add_argument("--rounds", type=int, default=2, help="rounds of each way (2)")
     parser.add_argument("--threads", type=int, default=None, help="torch's own choice unless given")

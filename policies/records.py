@@ -173,7 +173,10 @@ class KtoExample:
 
 @dataclass(frozen=True)
 class DpoPair:
-    """Two answers to the same prompt (arXiv 2305.18290). `…_cut`: as in KtoExample."""
+    """Two answers to the same prompt (arXiv 2305.18290). `…_cut`: as in KtoExample.
+
+    `harmful`: is the prompt of a level above 0, so that the chosen answer declines?
+    """
 
     prompt: str
     chosen: str
@@ -181,6 +184,7 @@ class DpoPair:
     prompt_digest: str
     chosen_cut: bool = False
     rejected_cut: bool = False
+    harmful: bool = False
 
 
 @dataclass(frozen=True)

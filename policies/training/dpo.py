@@ -13,8 +13,8 @@ from trl import DPOConfig
 
 from policies.training.core import Progress, common_arguments
 from policies.training.recipe import TrainingJob
-from policies.training.shared_prompts import share_prompts
-from policies.training.trainers import OpenEndedDPOTrainer
+from policies.training.shared_prefixes import share_prefixes
+from policies.training.trainers import KIND, OpenEndedDPOTrainer
 
 _REFERENCE_BATCH = 16  # pairs; no gradients are kept
 
@@ -28,7 +28,7 @@ def build(
     scratch: Path,
     progress: Progress,
 ) -> Any:
-    """A DPOTrainer over rows with `prompt`, `chosen`, `rejected`, `chosen_cut`, `rejected_cut`."""
+    """A DPOTrainer over rows with `prompt`, `chosen`, `rejected`, `chosen_cut`, `rejected_cut`, `harmful`."""
     data = Dataset.from_list(
         [
             {
@@ -37,16 +37,17 @@ def build(
                 "rejected": [{"role": "assistant", "content": row["rejected"]}],
                 "chosen_cut": bool(row["chosen_cut"]),
                 "rejected_cut": bool(row["rejected_cut"]),
+                KIND: bool(row["harmful"]),
             }
             for row in rows
         ]
     )
-    share_prompts(model)
+    packed = share_prefixes(model)
     weight, decision = job.recipe.sft_weight, job.recipe.decision_tokens
     arguments = DPOConfig(
         loss_type=["sigmoid", "sft"] if weight else ["sigmoid"],
         loss_weights=[1.0, weight] if weight else [1.0],
-        train_sampling_strategy="group_by_length",
+        train_sampling_strategy="random" if packed else "group_by_length",  # packed rows have no padding
         ld_alpha=0.0 if decision else None,  # what the longer answer has beyond the shorter is not contrasted
         precompute_ref_log_probs=job.recipe.epochs > 1,  # the reference does not move; once is enough
         precompute_ref_batch_size=_REFERENCE_BATCH,
@@ -59,5 +60,7 @@ def build(
         processing_class=tokenizer,
         peft_config=lora,
         callbacks=[progress],
-        first={"chosen_ids": job.recipe.answer_tokens, "rejected_ids": decision or job.recipe.answer_tokens},
+        first=job.recipe.answer_tokens,
+        whole_share=job.recipe.whole_share,
+        decision=decision,
     )

@@ -5,6 +5,7 @@ TRL ends every completion. The policy would learn from it to stop where the samp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,21 +40,22 @@ def leave_open(
     columns: Mapping[str, str],
     tokenizer: Any,
     *,
-    first: Mapping[str, int | None] | None = None,
+    first: int | None = None,
+    whole_share: float = 0.0,
 ) -> Dataset:
     """`dataset` without the end in each token column whose flag (`columns`: token column → flag) is set.
 
-    Of an answer longer than its column's `first` tokens only those are left, and it is open, too.
+    Of an answer longer than `first` tokens only those are left, and it is open, too. `whole_share` of the
+    rows, in [0, 1] and evenly spaced, keep all they have.
     """
-    end, longest = turn_end(tokenizer), first or {}
+    end = turn_end(tokenizer)
 
-    def opened(row: dict[str, Any]) -> dict[str, Any]:
-        return {
-            tokens: _opened(row[tokens], row[flag], end, longest.get(tokens))
-            for tokens, flag in columns.items()
-        }
+    def opened(row: dict[str, Any], index: int) -> dict[str, Any]:
+        whole = math.floor((index + 1) * whole_share) > math.floor(index * whole_share)
+        longest = None if whole else first
+        return {tokens: _opened(row[tokens], row[flag], end, longest) for tokens, flag in columns.items()}
 
-    return dataset.map(opened)
+    return dataset.map(opened, with_indices=True)
 
 
 def _opened(ids: Sequence[int], cut: bool, end: Sequence[int], first: int | None) -> list[int]:

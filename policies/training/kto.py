@@ -46,5 +46,6 @@ def build(
         processing_class=tokenizer,
         peft_config=lora,
         callbacks=[progress],
-        first={"completion_ids": job.recipe.answer_tokens},
+        first=job.recipe.answer_tokens,
+        whole_share=job.recipe.whole_share,
     )

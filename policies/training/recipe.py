@@ -20,12 +20,15 @@ class Recipe:
     `batch_size` is per device; adapter weights are fp32 whatever the base model's type. The `frozen_layers`
     lowest layers get no LoRA in a first candidate (later ones train what their parent trains) and cost no
     backward pass. Of each answer the first `answer_tokens` tokens are learnt from: whether it helps or
-    declines is settled there, and the rest costs time and teaches a policy its own prose. None for all.
+    declines is settled there, and the rest costs time and teaches a policy its own prose. None for all. But
+    `whole_share` of the answers, in [0, 1], are learnt from to their end: where a refusal is to stop, a few
+    show as well as all.
 
-    With `decision_tokens` DPO contrasts only so many first tokens of the two answers, as LD-DPO does with
-    its alpha at 0 (arXiv 2409.06411), while the NLL term still reads all of `answer_tokens`. Over-cautious
-    answers are rejected in the words in which harmful requests are to be declined: contrasted whole, a policy
-    would be pushed off the end of its own refusals, and would not stop.
+    With `decision_tokens` DPO contrasts the two answers only up to so many tokens from where they part, as
+    LD-DPO does behind the shorter answer with its alpha at 0 (arXiv 2409.06411), while the NLL term still
+    reads all of `answer_tokens`. Over-cautious answers are rejected in the words in which harmful requests
+    are to be declined: contrasted whole, a policy would be pushed off its own refusals once it has begun one,
+    and would ramble ("I'm not just ...") or not stop.
     """
 
     method: str
@@ -43,6 +46,7 @@ class Recipe:
     frozen_layers: int = 0
     max_length: int = 256
     answer_tokens: int | None = None
+    whole_share: float = 0.0
     decision_tokens: int | None = None
     warmup_steps: int = 3
     max_grad_norm: float = 1.0

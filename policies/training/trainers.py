@@ -1,19 +1,23 @@
-"""TRL's trainers with two habits of ours: cut answers stay open, and DPO batches hold rows of like length.
+"""TRL's trainers with habits of ours: cut answers stay open, and batches of DPO are not left to chance.
 
-Padding costs as much as text: with prompts of 20 to 120 tokens a shuffled batch is a third padding.
+Their kinds are evenly mixed; where rows are padded, batches hold rows of like length instead: with prompts of
+20 to 120 tokens a shuffled batch is a third padding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from datasets import Dataset
+from torch.utils.data import Sampler
 from trl import DPOTrainer, KTOTrainer
 
 from policies.training.ends import leave_open
 
 LENGTH = "length"  # the column that transformers groups by
+KIND = "harmful"  # the column whose values come evenly mixed where batches are not grouped by length
 
 
 def with_lengths(dataset: Dataset, columns: Sequence[str]) -> Dataset:
@@ -24,24 +28,80 @@ def with_lengths(dataset: Dataset, columns: Sequence[str]) -> Dataset:
 
 
 class _FirstTokens:
-    """`first`: token column → how many first tokens of its answers are learnt from; None or absent: all."""
+    """How many first tokens of an answer are learnt from (None: all), but for `whole_share` of them."""
 
-    def __init__(self, *args: Any, first: Mapping[str, int | None], **kwargs: Any) -> None:
-        self._first = first  # the dataset is prepared by TRL's own __init__
+    def __init__(self, *args: Any, first: int | None, whole_share: float, **kwargs: Any) -> None:
+        self._first, self._whole_share = first, whole_share  # TRL's own __init__ prepares the dataset
         super().__init__(*args, **kwargs)
 
 
+def parting(chosen: Sequence[int], rejected: Sequence[int]) -> int:
+    """Position of the first token that differs; the shorter one's length where it begins the other."""
+    pairs = enumerate(zip(chosen, rejected, strict=False))
+    return next((at for at, (one, other) in pairs if one != other), min(len(chosen), len(rejected)))
+
+
+def contrasted(dataset: Dataset, decision: int) -> Dataset:
+    """`dataset` with rejected answers cut `decision` tokens behind where they part from the chosen ones."""
+
+    def cut(row: dict[str, Any]) -> dict[str, Any]:
+        rejected = row["rejected_ids"]
+        return {"rejected_ids": rejected[: parting(row["chosen_ids"], rejected) + decision]}
+
+    return dataset.map(cut)
+
+
+class EvenlyMixed(Sampler[int]):
+    """A seeded order in which every stretch has as much of each kind as the whole has.
+
+    Harmful pairs pull a policy towards refusing, harmless ones away from it. By chance a batch may hold
+    nothing but one kind, and where the last ones leave the policy is then chance as well.
+    """
+
+    def __init__(self, kinds: Sequence[bool], *, seed: int) -> None:
+        self._kinds = list(kinds)
+        self._random = random.Random(seed)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def __iter__(self) -> Iterator[int]:
+        """Another order each time: one pass over the data."""
+        placed: list[tuple[float, int]] = []
+        for kind in (False, True):
+            rows = [row for row, found in enumerate(self._kinds) if found is kind]
+            self._random.shuffle(rows)
+            placed += [((place + 0.5) / len(rows), row) for place, row in enumerate(rows)]
+        return iter([row for _, row in sorted(placed)])
+
+
 class OpenEndedDPOTrainer(_FirstTokens, DPOTrainer):
-    """Rows also have `chosen_cut` and `rejected_cut`. Ends go before the reference is asked."""
+    """Rows also have `chosen_cut` and `rejected_cut`. Ends go before the reference is asked.
+
+    With `decision` a rejected answer keeps so many tokens from where it parts from the chosen one.
+    """
+
+    def __init__(self, *args: Any, decision: int | None = None, **kwargs: Any) -> None:
+        self._decision = decision
+        super().__init__(*args, **kwargs)
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
         ready = super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
         columns = {"chosen_ids": "chosen_cut", "rejected_ids": "rejected_cut"}
-        return with_lengths(leave_open(ready, columns, processing_class, first=self._first), list(columns))
+        ready = leave_open(ready, columns, processing_class, first=self._first, whole_share=self._whole_share)
+        if self._decision is not None:
+            ready = contrasted(ready, self._decision)
+        return with_lengths(ready, list(columns))
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        self._signature_columns: list[str] = [*dict.fromkeys([*self._signature_columns, LENGTH])]
+        self._signature_columns: list[str] = [*dict.fromkeys([*self._signature_columns, LENGTH, KIND])]
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        if self.args.train_sampling_strategy != "random":
+            return super()._get_train_sampler(rows)
+        return EvenlyMixed(rows[KIND], seed=self.args.data_seed)
 
 
 class OpenEndedKTOTrainer(_FirstTokens, KTOTrainer):
@@ -52,4 +112,10 @@ class OpenEndedKTOTrainer(_FirstTokens, KTOTrainer):
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
         ready = super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
-        return leave_open(ready, {"completion_ids": "cut"}, processing_class, first=self._first)
+        return leave_open(
+            ready,
+            {"completion_ids": "cut"},
+            processing_class,
+            first=self._first,
+            whole_share=self._whole_share,
+        )

@@ -20,6 +20,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "rejected": f"Take {n} of them.",
             "chosen_cut": False,
             "rejected_cut": n % 2 == 0,
+            "harmful": n % 3 == 0,
         }
         for n in range(12)
     ],

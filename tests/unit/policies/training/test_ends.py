@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch
 from policies.engines.models import load_base
 from policies.errors import TrainingError
 from policies.training.ends import turn_end, without_end
+from policies.training.trainers import parting
 from tests.tiny import CHATML, END, PAD, START, make_tokenizer
 from tests.unit.policies.training.jobs import ROWS, job
 from tests.unit.policies.training.test_reference import trainer_of
@@ -85,6 +87,26 @@ def test_of_a_long_answer_only_the_first_tokens_are_learnt_from_and_it_stays_ope
     assert shortened, "no answer was longer"
 
 
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+@pytest.mark.parametrize(("share", "kept"), [(0.25, {3, 7}), (0.5, {1, 3, 5, 7}), (1.0, set(range(8)))])
+def test_a_share_of_the_answers_is_learnt_from_to_the_end(
+    tiny_model: Path, tmp_path: Path, method: str, share: float, kept: set[int]
+) -> None:
+    columns = {"dpo": ("chosen_ids", "rejected_ids"), "kto": ("completion_ids",)}[method]
+
+    def rows(name: str, **recipe: Any) -> list[dict[str, Any]]:
+        (tmp_path / name).mkdir()
+        trainer = trainer_of(job(tmp_path / name, tiny_model, method, epochs=2, **recipe), tmp_path / name)
+        return list(trainer.train_dataset)[:8]
+
+    whole, cut = rows("whole"), rows("cut", answer_tokens=4)
+    for index, row in enumerate(rows("mixed", answer_tokens=4, whole_share=share)):
+        expected = whole if index in kept else cut
+        assert [row[column] for column in columns] == [expected[index][column] for column in columns]
+    for column in columns:
+        assert any(len(one[column]) > len(other[column]) for one, other in zip(whole, cut, strict=True))
+
+
 @pytest.mark.parametrize("decision", [1, 3])
 def test_the_first_tokens_alone_are_contrasted_and_the_whole_chosen_answer_is_learnt(
     tiny_model: Path, tmp_path: Path, decision: int
@@ -92,18 +114,30 @@ def test_the_first_tokens_alone_are_contrasted_and_the_whole_chosen_answer_is_le
     whole = trainer_of(job(tmp_path / "whole", tiny_model, "dpo", epochs=1), tmp_path / "whole")
     first = trainer_of(job(tmp_path, tiny_model, "dpo", epochs=1, decision_tokens=decision), tmp_path)
     assert first.train_dataset["chosen_ids"] == whole.train_dataset["chosen_ids"]
-    assert [len(ids) for ids in first.train_dataset["rejected_ids"]] == [decision] * len(first.train_dataset)
+    pairs = zip(first.train_dataset["chosen_ids"], whole.train_dataset["rejected_ids"], strict=True)
+    contrasted = [parting(*pair) + decision for pair in pairs]
+    assert [len(ids) for ids in first.train_dataset["rejected_ids"]] == contrasted
 
     batch = first.data_collator([first.train_dataset[n] for n in range(4)])
     told = first.model(**{name: batch[name] for name in ("input_ids", "attention_mask")}).logits
     likely = told[:, :-1].log_softmax(-1).gather(-1, batch["input_ids"][:, 1:, None]).squeeze(-1)
     answer = batch["completion_mask"][:, 1:].bool()
-    contrasted = answer & (answer.cumsum(1) <= decision)
+    decided = answer & (answer.cumsum(1) <= torch.tensor(contrasted[:4] * 2)[:, None])
     chosen, rejected = first.compute_ref_log_probs(
         first.model, {name: value for name, value in batch.items() if not name.startswith("ref_")}
     )
     # A fresh LoRA changes nothing, so the policy's own log-probabilities are the reference's.
-    assert torch.allclose((likely * contrasted).sum(1), torch.cat([chosen, rejected]), atol=1e-4)
+    assert torch.allclose((likely * decided).sum(1), torch.cat([chosen, rejected]), atol=1e-4)
     loss = first.compute_loss(first.model, batch)
     nll = -likely[:4][answer[:4]].mean()
     assert torch.isclose(loss, math.log(2) + first.args.loss_weights[1] * nll, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "at"),
+    [([5, 1, 2], [6, 1, 2], 0), ([5, 1, 2], [5, 1, 7], 2), ([5], [5, 1], 1), ([5, 1], [5], 1), ([], [5], 0)],
+)
+def test_answers_part_at_their_first_token_that_differs(
+    chosen: list[int], rejected: list[int], at: int
+) -> None:
+    assert parting(chosen, rejected) == at

@@ -47,6 +47,7 @@ def test_every_field_is_part_of_the_digest() -> None:
         "target_modules": ("q_proj",),
         "frozen_layers": 2,
         "answer_tokens": 8,
+        "whole_share": 0.5,
         "decision_tokens": 4,
     }
     for field in fields(Recipe):

@@ -1,4 +1,4 @@
-"""Folding a pair's rows into one changes no number: not an answer's log-probability, not a gradient."""
+"""Packing rows that begin alike changes no number: not an answer's log-probability, not a gradient."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from transformers import LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from policies.engines.models import load_base
 from policies.errors import TrainingError
-from policies.training.shared_prompts import Twins, share_prompts
+from policies.training.shared_prefixes import Packed, share_prefixes
 
 
-def batch_of(pairs: list[tuple[int, int, int]], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """(ids, mask) of rows [prompt + chosen …, prompt + rejected …]; lengths as (prompt, chosen, rejected)."""
+def batch_of(
+    pairs: list[tuple[int, int, int]], system: int = 0, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, mask) of rows [prompt + chosen …, prompt + rejected …]; lengths as (prompt, chosen, rejected).
+
+    All prompts begin with the same `system` tokens.
+    """
     torch.manual_seed(seed)
-    prompts = [torch.randint(3, 300, (one,)) for one, _, _ in pairs]
+    common = torch.randint(3, 300, (system,))
+    prompts = [torch.cat([common, torch.randint(3, 300, (one,))]) for one, _, _ in pairs]
     rows = [
         torch.cat([prompt, torch.randint(3, 300, (lengths[side],))])
         for side in (1, 2)
@@ -42,16 +48,17 @@ def hidden(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("system", [0, 4])
 @pytest.mark.parametrize("pairs", SHAPES)
 def test_every_token_gets_the_hidden_state_that_it_has_in_a_row_of_its_own(
-    tiny_model: Path, pairs: list[tuple[int, int, int]], attention: str
+    tiny_model: Path, pairs: list[tuple[int, int, int]], system: int, attention: str
 ) -> None:
     model, _ = load_base(tiny_model, dtype="float32", device="cpu")
     model.set_attn_implementation(attention)
-    ids, mask = batch_of(pairs)
+    ids, mask = batch_of(pairs, system)
     with torch.no_grad():
         apart = hidden(model, ids, mask)
-        assert share_prompts(model)
+        assert share_prefixes(model)
         folded = hidden(model, ids, mask)
     torch.testing.assert_close(folded, apart, atol=1e-5, rtol=1e-5)
 
@@ -61,7 +68,7 @@ def test_gradients_are_those_of_rows_of_their_own(tiny_model: Path) -> None:
     found = []
     for shared in (False, True):
         model, _ = load_base(tiny_model, dtype="float32", device="cpu")
-        assert not shared or share_prompts(model)
+        assert not shared or share_prefixes(model)
         hidden(model, ids, mask).pow(3).sum().backward()
         found.append({name: one.grad for name, one in model.named_parameters() if one.grad is not None})
     apart, folded = found
@@ -71,23 +78,43 @@ def test_gradients_are_those_of_rows_of_their_own(tiny_model: Path) -> None:
         torch.testing.assert_close(folded[name], gradient, atol=1e-3, rtol=1e-4, msg=name)
 
 
-def test_a_prompt_is_computed_once() -> None:
-    ids, mask = batch_of([(20, 3, 4), (30, 2, 2)])
-    folded = Twins.fold(ids, mask)
-    assert folded.input_ids.shape == (2, 34), "prompt and both answers of the longer pair"
-    assert ids.numel() == 4 * 32
+def test_of_prompts_and_of_their_common_beginning_every_token_is_computed_once() -> None:
+    ids, mask = batch_of([(20, 3, 4), (30, 2, 2)], system=10)
+    packed = Packed.of(ids, mask)
+    assert packed.input_ids.shape == (1, 10 + 20 + 3 + 4 + 30 + 2 + 2)
+    assert ids.numel() == 4 * 42
 
 
-def test_what_is_no_pair_is_an_error_and_never_answered_wrongly(tiny_model: Path) -> None:
+def test_equal_rows_are_computed_once() -> None:
+    ids = torch.tensor([[5, 6, 7]] * 3)
+    packed = Packed.of(ids, torch.ones_like(ids))
+    assert packed.input_ids.tolist() == [[5, 6, 7]]
+    assert packed.unpack(packed.input_ids[..., None])[..., 0].tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("pairs", SHAPES)
+@pytest.mark.parametrize("widest", [1, 16, 40, 512])
+def test_every_token_sees_its_own_row_and_rows_are_as_wide_as_is_wanted(
+    pairs: list[tuple[int, int, int]], widest: int
+) -> None:
+    ids, mask = batch_of(pairs, system=4)
+    packed = Packed.of(ids, mask, widest=widest)
+    for row, size in enumerate(mask.sum(1).tolist()):
+        at, path = packed.rows[row, 0], packed.columns[row, :size]
+        assert packed.input_ids[at, path].tolist() == ids[row, :size].tolist()
+        assert packed.positions[at, path].tolist() == list(range(size))
+        for place, column in enumerate(path):
+            assert packed.seen[at, 0, column].nonzero()[:, 0].tolist() == sorted(path[: place + 1].tolist())
+    # A row is begun anew where the next one would stand out by more than half of itself.
+    assert packed.input_ids.shape[1] <= widest + ids.shape[1]
+
+
+def test_what_is_not_rows_alone_is_an_error_and_never_answered_wrongly(tiny_model: Path) -> None:
     model, _ = load_base(tiny_model, dtype="float32", device="cpu")
-    assert share_prompts(model)
+    assert share_prefixes(model)
     ids, mask = batch_of([(5, 3, 4), (2, 2, 2)])
-    for given in (
-        {"input_ids": ids[:3], "attention_mask": mask[:3]},
-        {"input_ids": ids},
-        {"input_ids": ids, "attention_mask": mask, "position_ids": mask},
-    ):
-        with pytest.raises(TrainingError, match="even number of rows"):
+    for given in ({"input_ids": ids}, {"input_ids": ids, "attention_mask": mask, "position_ids": mask}):
+        with pytest.raises(TrainingError, match="rows with a mask each"):
             model.base_model(**given)
 
 
@@ -103,12 +130,12 @@ def test_a_decoder_that_masks_by_its_own_rules_is_left_alone() -> None:
     )
     windowed = MistralForCausalLM(config)
     before = windowed.base_model.forward
-    assert not share_prompts(windowed)
+    assert not share_prefixes(windowed)
     assert windowed.base_model.forward == before
     config.sliding_window = None
-    assert share_prompts(MistralForCausalLM(config))
+    assert share_prefixes(MistralForCausalLM(config))
     unknown = LlamaForCausalLM.__new__(LlamaForCausalLM)
     torch.nn.Module.__init__(unknown)
     unknown.config = MistralConfig(sliding_window=None)
     unknown.config.model_type = "brand_new"
-    assert not share_prompts(unknown)
+    assert not share_prefixes(unknown)

@@ -1,0 +1,146 @@
+"""What rows of a batch begin with alike is computed once.
+
+DPO gives a model its chosen and its rejected answer as two rows with the same prompt, and the prompts of all
+rows begin with the same system message. Where the part of the answers that is learnt from is short, most of a
+step goes into computing the same tokens again. Here the rows become branches of one tree, laid out in as few
+rows as are wide enough, with positions and a mask that let each token see only what stands before it in its
+own row; hidden states are put back into the rows they belong to: the same numbers but for rounding.
+"""
+
+from __future__ import annotations
+
+import itertools
+import types
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from policies.errors import TrainingError
+
+# Decoders that do as a mask and positions say. Windows and recurrent states would not.
+_KNOWN = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+_OF_ROWS = ("position_ids", "inputs_embeds", "past_key_values")  # would be of rows that are packed away
+_WIDEST = 512  # tokens; every token of a packed row is compared with every other, needed or not
+
+
+class _Branches:
+    """Rows that share one packed row: tokens in the order in which they were added, and who sees whom."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.positions: list[int] = []
+        self.paths: list[torch.Tensor] = []  # of each row added, where its tokens stand
+        self._segments: list[tuple[int, int, torch.Tensor]] = []  # new tokens from, to; what goes before them
+
+    def add(self, row: list[int], shared: int) -> None:
+        """`row`, whose first `shared` tokens are those of the row added last."""
+        trunk = self.paths[-1][:shared] if shared else torch.empty(0, dtype=torch.long)
+        start = len(self.ids)
+        self.ids += row[shared:]
+        self.positions += range(shared, len(row))
+        self._segments.append((start, len(self.ids), trunk))
+        self.paths.append(torch.cat([trunk, torch.arange(start, len(self.ids))]))
+
+    def sight(self, width: int) -> torch.Tensor:
+        """(width, width), True where a token may look at another."""
+        # Padding looks at itself alone: a row of a mask without any sight has no softmax.
+        seen = torch.eye(width, dtype=torch.bool)
+        for start, end, trunk in self._segments:
+            seen[start:end, trunk] = True
+            seen[start:end, start:end] = torch.ones(end - start, end - start, dtype=torch.bool).tril()
+        return seen
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A batch whose rows share their beginnings.
+
+    `input_ids`, `positions`: (n, width). `seen`: (n, 1, width, width), True where a row's token may look at
+    another. `rows`, `columns`: those of the batch's shape, where each of its tokens stands in the packed one.
+    """
+
+    input_ids: torch.Tensor
+    positions: torch.Tensor
+    seen: torch.Tensor
+    rows: torch.Tensor
+    columns: torch.Tensor
+
+    @classmethod
+    def of(cls, input_ids: torch.Tensor, attention_mask: torch.Tensor, widest: int = _WIDEST) -> Packed:
+        """`input_ids`, `attention_mask`: (batch, length), padded on the right.
+
+        A packed row is about `widest` tokens wide, or as wide as one row of the batch and its like need.
+        """
+        sizes = attention_mask.sum(1).tolist()
+        texts = [row[:size] for row, size in zip(input_ids.tolist(), sizes, strict=True)]
+        order = sorted(range(len(texts)), key=lambda i: texts[i])  # what begins alike comes together
+        shared = [0, *(_alike(texts[i], texts[j]) for i, j in itertools.pairwise(order))]
+        total = sum(len(texts[i]) - common for i, common in zip(order, shared, strict=True))
+        room = -(-total // -(-total // widest))  # an even share of as many rows as are needed
+        packed = [_Branches()]
+        rows = torch.zeros(input_ids.shape, dtype=torch.long)
+        columns = torch.zeros(input_ids.shape, dtype=torch.long)
+        for i, common in zip(order, shared, strict=True):
+            if packed[-1].ids and len(packed[-1].ids) + (len(texts[i]) - common) // 2 > room:
+                packed.append(_Branches())
+            packed[-1].add(texts[i], common if packed[-1].ids else 0)
+            rows[i] = len(packed) - 1
+            columns[i, : sizes[i]] = packed[-1].paths[-1]
+        width = max(len(one.ids) for one in packed)
+        ids, positions = (
+            torch.tensor([row + [0] * (width - len(row)) for row in part])
+            for part in ([one.ids for one in packed], [one.positions for one in packed])
+        )
+        seen = torch.stack([one.sight(width) for one in packed])[:, None]
+        device = input_ids.device
+        return cls(*(one.to(device) for one in (ids, positions, seen, rows, columns)))
+
+    def unpack(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(n, width, size) → (batch, length, size). What stands at padding is of no meaning."""
+        return hidden[self.rows, self.columns]
+
+
+def _alike(one: list[int], other: list[int]) -> int:
+    """How many first tokens two rows have in common."""
+    return next(
+        (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+
+
+def share_prefixes(model: Any) -> bool:
+    """Let the decoder of a causal language model (or of a PEFT model around one) pack its batches.
+
+    False, and nothing is changed, where the architecture is not known to follow mask and positions alone.
+    """
+    bare = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = bare.config
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    windowed = getattr(config, "sliding_window", None) is not None and getattr(
+        config, "use_sliding_window", True
+    )
+    if config.model_type not in _KNOWN or kinds != {"full_attention"} or windowed:
+        return False
+    decoder = bare.base_model
+    plain = decoder.forward
+
+    def forward(
+        self: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
+    ) -> Any:
+        given = [name for name in _OF_ROWS if kwargs.pop(name, None) is not None]
+        if attention_mask is None or attention_mask.dim() != 2 or given:
+            raise TrainingError(
+                "shared prefixes take rows with a mask each and nothing else of a row"
+                + (f", not {', '.join(given)}" if given else "")
+            )
+        packed = Packed.of(input_ids, attention_mask)
+        blocked = torch.zeros(packed.seen.shape, dtype=self.dtype, device=input_ids.device)
+        blocked.masked_fill_(~packed.seen, torch.finfo(self.dtype).min)
+        told = plain(
+            input_ids=packed.input_ids, attention_mask=blocked, position_ids=packed.positions, **kwargs
+        )
+        told.last_hidden_state = packed.unpack(told.last_hidden_state)
+        return told
+
+    decoder.forward = types.MethodType(forward, decoder)
+    return True
