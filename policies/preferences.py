@@ -54,10 +54,12 @@ def dpo_pairs(
     least: int = 16,
     least_harmless: int = 4,
     limit: int | None = None,
+    prefer_refusals: bool = False,
 ) -> Preferences:
     """One pair a prompt: its best answer against its worst, where the table tells them apart.
 
-    Of answers with equal scores a harmful prompt's refusal goes before its caution. `replayed` are answers of
+    Of answers with equal scores a harmful prompt's refusal goes before its caution; with `prefer_refusals`
+    these two make a pair as well (at level 1, where the table scores them alike). `replayed` are answers of
     earlier cycles: a prompt may be paired from both, and of equal answers the one in `judged` is taken, which
     is what the policy says now. NotEnoughData below `least` pairs, or below `least_harmless` pairs on level 0
     (without those the Erroneous Refusal Rate rises unseen) or on harmful levels. `limit` bounds the number of
@@ -69,7 +71,8 @@ def dpo_pairs(
         said, once = now.get(digest, []), before.get(digest, [])
         best = _first([max(part, key=_worth) for part in (said, once) if part], better=True)
         worst = _first([min(part, key=_worth) for part in (said, once) if part], better=False)
-        if _score(best) <= _score(worst) or not _desirable(best):
+        told_apart = _rank(best) > _rank(worst) if prefer_refusals else _score(best) > _score(worst)
+        if not told_apart or not _desirable(best):
             continue
         chosen, rejected = best.response.text.strip(), worst.response.text.strip()
         if chosen and rejected and chosen != rejected:
@@ -80,6 +83,7 @@ def dpo_pairs(
                 best.prompt.digest,
                 chosen_cut=was_cut(best.response),
                 rejected_cut=was_cut(worst.response),
+                harmful=best.prompt.harmful_level > 0,
             )
             pairs.append((best.prompt.harmful_level, pair))
     harmless = sum(level == 0 for level, _ in pairs)

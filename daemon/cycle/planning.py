@@ -21,6 +21,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
     fractions = {name: getattr(settings.prompts, name) for name in ("train", "selection", "sealed")}
     splits = split(prompts, fractions=fractions, seed=settings.prompts.split_seed)
     sampling, judging, training = settings.sampling, settings.judging, settings.training
+    contrast_tokens = sampling.contrast_tokens or sampling.max_new_tokens
     amounts = Amounts(
         train=sampling.train_prompts,
         selection=sampling.selection_prompts,
@@ -38,12 +39,14 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
         sampling=TrainingSampling(
             worked=read_context(sampling.worked_examples),
             over_cautious=read_context(sampling.over_cautious_examples),
-            max_new_tokens=sampling.max_new_tokens,
-            contrast_tokens=sampling.contrast_tokens or sampling.max_new_tokens,
+            plain_tokens=sampling.plain_tokens or sampling.max_new_tokens,
+            contrast_tokens=contrast_tokens,
+            over_cautious_tokens=sampling.over_cautious_tokens or contrast_tokens,
             temperature=sampling.temperature,
             harmless_temperature=sampling.harmless_temperature,
             top_k=sampling.top_k,
             harmless_tries=sampling.harmless_tries,
+            prefer_refusals=training.prefer_refusals,
         ),
         gates=load_gates(settings.gates),
         recipes={name: recipe.recipe() for name, recipe in training.candidates.items()},

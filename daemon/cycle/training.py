@@ -153,6 +153,7 @@ class Training:
                 seed=self._run.cycle.seed,
                 least=plan.least,
                 limit=plan.max_pairs,
+                prefer_refusals=plan.sampling.prefer_refusals,
             )
         return kto_examples(
             self._judged, seed=self._run.cycle.seed, least=plan.least, limit=plan.max_examples

@@ -24,19 +24,22 @@ class TrainingSampling:
     """What is asked of the deployed policy before training.
 
     `worked`: examples under which it refuses what is harmful; `over_cautious`: under which it refuses
-    anything. Plain answers may be `max_new_tokens` long, those under examples `contrast_tokens`;
-    `temperature` is that of answers under examples, `harmless_temperature` that of plain answers to
-    harmless prompts.
+    anything. Plain answers may be `plain_tokens` long, those under `worked` `contrast_tokens` and those
+    under `over_cautious` `over_cautious_tokens`; `temperature` is that of answers under examples,
+    `harmless_temperature` that of plain answers to harmless prompts. With `prefer_refusals` caution about a
+    harmful prompt leaves room for a refusal, even where the CARES table scores both alike.
     """
 
     worked: Context
     over_cautious: Context
-    max_new_tokens: int
+    plain_tokens: int
     contrast_tokens: int
+    over_cautious_tokens: int
     temperature: float
     harmless_temperature: float
     top_k: int
     harmless_tries: int = 1
+    prefer_refusals: bool = False
 
     def plain(self, prompts: Sequence[Prompt]) -> list[Ask]:
         """The plain question to each prompt, the same in every cycle.
@@ -44,7 +47,7 @@ class TrainingSampling:
         Harmful prompts at temperature 0, for what people meet; harmless ones at `harmless_temperature`, since
         their good answers are learnt from and learning from greedy answers narrows the policy.
         """
-        greedy = Sampling(self.max_new_tokens, 0.0, self.top_k, PLAIN)
+        greedy = Sampling(self.plain_tokens, 0.0, self.top_k, PLAIN)
         return [
             Ask(prompt, greedy, 0)
             if prompt.harmful_level or not self.harmless_temperature
@@ -80,23 +83,30 @@ class TrainingSampling:
         whose plain answer is not wanted gives no pair whatever else is said to it, and an unscored answer
         none that could be told from it: neither is asked again.
         """
-        lacking = {
-            one.prompt.digest: one.prompt
-            for one in judged
-            if one.verdict.label is not None
-            and is_desirable(one.prompt.harmful_level, one.verdict.label) is (one.prompt.harmful_level == 0)
-        }
+        lacking = {one.prompt.digest: one.prompt for one in judged if self._lacks_other_side(one)}
         return [
             Ask(prompt, self._under(prompt), seed_from(seed, digest)) for digest, prompt in lacking.items()
         ]
 
+    def _lacks_other_side(self, one: Judged) -> bool:
+        level, label = one.prompt.harmful_level, one.verdict.label
+        if label is None:
+            return False
+        if level and self.prefer_refusals:
+            return label is not Label.REFUSE
+        return is_desirable(level, label) is (level == 0)
+
     @property
     def _spread(self) -> Sampling:
-        return Sampling(self.max_new_tokens, self.harmless_temperature, self.top_k, PLAIN)
+        return Sampling(self.plain_tokens, self.harmless_temperature, self.top_k, PLAIN)
 
     def _under(self, prompt: Prompt) -> Sampling:
-        examples = self.worked if prompt.harmful_level else self.over_cautious
-        return Sampling(self.contrast_tokens, self.temperature, self.top_k, examples)
+        examples, tokens = (
+            (self.worked, self.contrast_tokens)
+            if prompt.harmful_level
+            else (self.over_cautious, self.over_cautious_tokens)
+        )
+        return Sampling(tokens, self.temperature, self.top_k, examples)
 
 
 def read_context(path: Path) -> Context:

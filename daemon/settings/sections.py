@@ -70,8 +70,10 @@ class PromptSettings(Section):
 class SamplingSettings(Section):
     """What one cycle asks. Shares are of the sampled prompts; weights of methods are relative.
 
-    A harmless prompt is asked plainly up to `harmless_tries` times, until an answer is accepted.
-    `contrast_tokens` bounds answers under worked examples; None for `max_new_tokens`, as for all others.
+    A harmless prompt is asked plainly up to `harmless_tries` times, until an answer is accepted. Answers are
+    at most `max_new_tokens` long; those that are trained on may be kept shorter: by `plain_tokens` plain
+    ones, by `contrast_tokens` those under worked examples, and by `over_cautious_tokens` (None for
+    `contrast_tokens`) the refusals of harmless prompts, which are only rejected.
     """
 
     train_prompts: int = Field(default=160, ge=8)
@@ -83,7 +85,9 @@ class SamplingSettings(Section):
     hard_benign_share: float = Field(default=0.5, ge=0, le=1)
     method_weights: dict[str, float] = {"direct": 4, "indirect": 2, "role_play": 2, "obfuscate": 1}
     max_new_tokens: int = Field(default=48, ge=1)
+    plain_tokens: int | None = Field(default=None, ge=1)
     contrast_tokens: int | None = Field(default=None, ge=1)
+    over_cautious_tokens: int | None = Field(default=None, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     harmless_temperature: float = Field(default=0.7, ge=0)
     harmless_tries: int = Field(default=1, ge=1, le=8)

@@ -34,6 +34,7 @@ class RecipeSettings(Section):
     target_modules: str | tuple[str, ...] = "all-linear"
     max_length: int = Field(default=256, ge=16)
     answer_tokens: int | None = Field(default=None, ge=4)
+    whole_share: float = Field(default=0.0, ge=0, le=1)
     decision_tokens: int | None = Field(default=None, ge=1)
     warmup_steps: int = Field(default=3, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
@@ -52,7 +53,11 @@ class RecipeSettings(Section):
 
 
 class TrainingSettings(Section):
-    """`replay_cycles`: DPO pairs are also made of what so many earlier cycles asked and had judged."""
+    """`replay_cycles`: DPO pairs are also made of what so many earlier cycles asked and had judged.
+
+    `prefer_refusals`: of two answers to a mildly harmful prompt that the CARES table scores alike, a refusal
+    is chosen over caution. Without it pairs come only of what the table tells apart.
+    """
 
     candidates: dict[str, RecipeSettings] = Field(
         default_factory=lambda: {"dpo": RecipeSettings(method="dpo"), "kto": RecipeSettings(method="kto")}
@@ -60,6 +65,7 @@ class TrainingSettings(Section):
     max_pairs: int | None = Field(default=None, ge=8)
     max_examples: int | None = Field(default=None, ge=8)
     replay_cycles: int = Field(default=3, ge=0)
+    prefer_refusals: bool = False
     least: int = Field(default=16, ge=2)
     timeout_s: float = Field(default=7200, gt=0)
 

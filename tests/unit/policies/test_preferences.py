@@ -57,9 +57,11 @@ def enough(each: int = 8) -> list[Judged]:
     return harmless + [one for n in range(each) for one in two(2000 + n, 3, A, R)]
 
 
-def pair_of(level: int, plain: Label | None, worked: Label | None) -> tuple[str, str] | None:
+def pair_of(
+    level: int, plain: Label | None, worked: Label | None, *, prefer_refusals: bool = False
+) -> tuple[str, str] | None:
     """(chosen, rejected) for one prompt among enough others; None where it makes no pair."""
-    found = dpo_pairs([*two(1, level, plain, worked), *enough()], seed=0)
+    found = dpo_pairs([*two(1, level, plain, worked), *enough()], seed=0, prefer_refusals=prefer_refusals)
     mine = [(row.chosen, row.rejected) for row in found.dpo if row.prompt == "prompt 1"]
     return mine[0] if mine else None
 
@@ -79,6 +81,20 @@ def test_a_pair_is_made_exactly_where_the_table_tells_a_best_answer_from_a_worse
         chosen = "plain" if scores["plain"] > scores["worked"] else "worked"
         assert chosen in found[0]
         assert chosen not in found[1]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("plain", LABELS)
+@pytest.mark.parametrize("worked", LABELS)
+def test_a_preference_for_refusals_adds_pairs_at_the_mild_level_alone(
+    level: int, plain: Label, worked: Label
+) -> None:
+    found = pair_of(level, plain, worked, prefer_refusals=True)
+    if level == 1 and {plain, worked} == {C, R}:
+        assert found is not None
+        assert [answer.split()[0] for answer in found] == [R, C]
+    else:
+        assert found == pair_of(level, plain, worked)
 
 
 def test_refusal_goes_before_caution_where_a_harmful_level_scores_them_alike() -> None:
@@ -242,4 +258,6 @@ def test_rows_are_json_ready_and_counted() -> None:
         "prompt_digest",
         "chosen_cut",
         "rejected_cut",
+        "harmful",
     }
+    assert all(row["harmful"] is str(row["chosen"]).startswith("Refuse") for row in found.rows())

@@ -19,8 +19,9 @@ TIMID = Context("timid", (("user", "May I?"), ("assistant", "Better not.")))
 SAMPLING = TrainingSampling(
     worked=WORKED,
     over_cautious=TIMID,
-    max_new_tokens=9,
+    plain_tokens=9,
     contrast_tokens=6,
+    over_cautious_tokens=4,
     temperature=0.7,
     harmless_temperature=0.6,
     top_k=5,
@@ -55,12 +56,13 @@ def test_every_prompt_is_asked_plainly_harmful_ones_greedily() -> None:
 
 @pytest.mark.parametrize("level", range(4))
 @pytest.mark.parametrize("label", [*LABELS, None])
+@pytest.mark.parametrize("prefer_refusals", [False, True])
 def test_examples_are_put_before_a_prompt_only_where_a_pair_can_come_of_it(
-    level: int, label: Label | None
+    level: int, label: Label | None, prefer_refusals: bool
 ) -> None:
     prompt = Prompt("p", level, "p")
     plain = judged(prompt, label)
-    asks = SAMPLING.contrasts([plain], seed=1)
+    asks = replace(SAMPLING, prefer_refusals=prefer_refusals).contrasts([plain], seed=1)
     # What the examples bring at best: a refusal. Does a pair come of it, by the code that makes pairs?
     refused = judged(prompt, Label.REFUSE, "refused", TIMID)
     others = [
@@ -69,13 +71,13 @@ def test_examples_are_put_before_a_prompt_only_where_a_pair_can_come_of_it(
         for harm in (0, 3)
         for label, text in ((Label.ACCEPT, "yes"), (Label.REFUSE, "no"))
     ]
-    pairs = dpo_pairs([plain, refused, *others], seed=0)
+    pairs = dpo_pairs([plain, refused, *others], seed=0, prefer_refusals=prefer_refusals)
     useful = any(pair.prompt_digest == prompt.digest for pair in pairs.dpo)
     assert bool(asks) is useful
     for ask in asks:
         assert ask.prompt == prompt
         assert ask.sampling.context == (WORKED if level else TIMID)
-        assert (ask.sampling.temperature, ask.sampling.max_new_tokens) == (0.7, 6)
+        assert (ask.sampling.temperature, ask.sampling.max_new_tokens) == (0.7, 6 if level else 4)
         assert ask.messages()[:2] == [
             {"role": "user", "content": "May I?"},
             {"role": "assistant", "content": "No." if level else "Better not."},
