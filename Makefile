@@ -41,7 +41,7 @@ test-slow: install  ## whole cycles: killed at three stages; two as shipped, the
 bench: install  ## 100,000 verdicts scored, tested and drawn
 	$(BIN)/python benchmarks/scoring.py
 
-bench-training: install  ## seconds of a DPO step with a pair's prompt computed once, against twice
+bench-training: install  ## seconds of a DPO step our way, against TRL's and PEFT's
 	$(BIN)/python benchmarks/training.py
 
 bench-judging: install  ## verdicts per second, shared prefix and constrained labels against generating
