@@ -2,8 +2,8 @@
 
     python benchmarks/training.py [--pairs N] [--batch-size N] [--answer-tokens N] [--rounds N] [--threads N]
 
-*Shared*: what a batch's rows begin with is computed once instead of in each row. *Fused*: LoRA layers multiply
-in the base's type and add in the product. Same model, recipe (the embedded default's), pairs (the project's
+*Shared*: what a batch's rows begin with is computed once, not in each row. *Fused*: LoRA layers multiply in
+the base's type and add in the product. Same model, recipe (the embedded default's), pairs (the project's
 own prompts and labelled answers) and seed; all ways train the same fresh LoRA adapter for two passes, with
 the reference computed beforehand. Rounds alternate, so that a busy machine slows all alike. Exit status 0
 where ours is the faster way and the first losses agree.
