@@ -63,6 +63,13 @@ class Recipe:
                 f"decision_tokens is {self.decision_tokens}, but only answer_tokens = {self.answer_tokens} "
                 "are learnt from: lower decision_tokens, or raise answer_tokens"
             )
+        if not 0 <= self.whole_share <= 1:
+            raise ConfigurationError(f"whole_share is {self.whole_share}: it is a share, from 0 to 1")
+        if self.whole_share and self.answer_tokens is None:
+            raise ConfigurationError(
+                "whole_share without answer_tokens means nothing: all answers are learnt from to their end; "
+                "set answer_tokens, or leave whole_share out"
+            )
         if self.method == "kto" and self.batch_size < 2:
             raise ConfigurationError(
                 "kto needs batch_size of at least 2: its KL term pairs mismatched answers"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import types
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +76,7 @@ class Packed:
         sizes = attention_mask.sum(1).tolist()
         texts = [row[:size] for row, size in zip(input_ids.tolist(), sizes, strict=True)]
         order = sorted(range(len(texts)), key=lambda i: texts[i])  # what begins alike comes together
-        shared = [0, *(_alike(texts[i], texts[j]) for i, j in itertools.pairwise(order))]
+        shared = [0, *(parting(texts[i], texts[j]) for i, j in itertools.pairwise(order))]
         total = sum(len(texts[i]) - common for i, common in zip(order, shared, strict=True))
         room = -(-total // -(-total // widest))  # an even share of as many rows as are needed
         packed = [_Branches()]
@@ -101,11 +102,10 @@ class Packed:
         return hidden[self.rows, self.columns]
 
 
-def _alike(one: list[int], other: list[int]) -> int:
-    """How many first tokens two rows have in common."""
-    return next(
-        (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
-    )
+def parting(one: Sequence[int], other: Sequence[int]) -> int:
+    """Position of the first token that differs; the shorter one's length where it begins the other."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def share_prefixes(model: Any) -> bool:

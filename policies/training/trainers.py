@@ -15,6 +15,7 @@ from torch.utils.data import Sampler
 from trl import DPOTrainer, KTOTrainer
 
 from policies.training.ends import leave_open
+from policies.training.shared_prefixes import parting
 
 LENGTH = "length"  # the column that transformers groups by
 KIND = "harmful"  # the column whose values come evenly mixed where batches are not grouped by length
@@ -33,12 +34,6 @@ class _FirstTokens:
     def __init__(self, *args: Any, first: int | None, whole_share: float, **kwargs: Any) -> None:
         self._first, self._whole_share = first, whole_share  # TRL's own __init__ prepares the dataset
         super().__init__(*args, **kwargs)
-
-
-def parting(chosen: Sequence[int], rejected: Sequence[int]) -> int:
-    """Position of the first token that differs; the shorter one's length where it begins the other."""
-    pairs = enumerate(zip(chosen, rejected, strict=False))
-    return next((at for at, (one, other) in pairs if one != other), min(len(chosen), len(rejected)))
 
 
 def contrasted(dataset: Dataset, decision: int) -> Dataset:

@@ -118,6 +118,7 @@ def test_a_candidate_is_not_named_like_a_path_or_like_what_stands_beside_it(
     [
         ({"method": "kto", "decision_tokens": 4}, "decision_tokens belongs to dpo"),
         ({"method": "dpo", "decision_tokens": 9, "answer_tokens": 8}, "lower decision_tokens"),
+        ({"method": "dpo", "whole_share": 0.2}, "whole_share without answer_tokens"),
         ({"method": "kto", "batch_size": 1}, "batch_size of at least 2"),
     ],
 )

@@ -12,7 +12,7 @@ import torch
 from policies.engines.models import load_base
 from policies.errors import TrainingError
 from policies.training.ends import turn_end, without_end
-from policies.training.trainers import parting
+from policies.training.shared_prefixes import parting
 from tests.tiny import CHATML, END, PAD, START, make_tokenizer
 from tests.unit.policies.training.jobs import ROWS, job
 from tests.unit.policies.training.test_reference import trainer_of

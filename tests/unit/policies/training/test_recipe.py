@@ -40,8 +40,16 @@ def test_a_method_without_pairs_has_nothing_to_contrast() -> None:
         Recipe("kto", decision_tokens=4)
 
 
+def test_a_share_of_whole_answers_is_a_share_and_of_answers_that_are_cut() -> None:
+    with pytest.raises(ConfigurationError, match="set answer_tokens"):
+        Recipe("dpo", whole_share=0.2)
+    with pytest.raises(ConfigurationError, match="from 0 to 1"):
+        Recipe("dpo", answer_tokens=8, whole_share=1.2)
+    assert Recipe("kto", answer_tokens=8, whole_share=1.0).whole_share == 1.0
+
+
 def test_every_field_is_part_of_the_digest() -> None:
-    recipe = Recipe("dpo")
+    recipe = Recipe("dpo", answer_tokens=4)
     others: dict[str, object] = {
         "method": "kto",
         "target_modules": ("q_proj",),
@@ -53,7 +61,7 @@ def test_every_field_is_part_of_the_digest() -> None:
     for field in fields(Recipe):
         changed = others.get(field.name) or getattr(recipe, field.name) * 3
         assert replace(recipe, **{field.name: changed}).digest != recipe.digest, field.name
-    assert Recipe("dpo").digest == recipe.digest
+    assert Recipe("dpo", answer_tokens=4).digest == recipe.digest
 
 
 def test_job_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
