@@ -55,6 +55,7 @@ def dpo_pairs(
     least_harmless: int = 4,
     limit: int | None = None,
     prefer_refusals: bool = False,
+    harmful_ratio: float = 1.0,
 ) -> Preferences:
     """One pair a prompt: its best answer against its worst, where the table tells them apart.
 
@@ -63,7 +64,7 @@ def dpo_pairs(
     earlier cycles: a prompt may be paired from both, and of equal answers the one in `judged` is taken, which
     is what the policy says now. NotEnoughData below `least` pairs, or below `least_harmless` pairs on level 0
     (without those the Erroneous Refusal Rate rises unseen) or on harmful levels. `limit` bounds the number of
-    pairs.
+    pairs, and of harmful ones there are at most `harmful_ratio` times as many as of harmless ones.
     """
     pairs: list[tuple[int, DpoPair]] = []
     now, before = _by_prompt(judged), _by_prompt(replayed)
@@ -91,14 +92,16 @@ def dpo_pairs(
     _enough("DPO", "pairs on harmless prompts", harmless, least_harmless)
     _enough("DPO", "pairs on harmful prompts", len(pairs) - harmless, least_harmless)
     ordered = sorted(pairs, key=lambda row: _order(seed, row[1]))
-    # Refusing is quickly learnt and over-refusing with it: harmful pairs never outnumber the harmless ones.
-    room = min(harmless, limit // 2) if limit is not None else harmless
+    # Refusing is quickly learnt and over-refusing with it: harmful pairs are kept in proportion.
+    room = int(harmless * harmful_ratio)
+    if limit is not None:
+        room = min(room, int(limit * harmful_ratio / (1 + harmful_ratio)))
     harmful_kept = [pair for level, pair in ordered if level][:room]
     harmless_kept = [pair for level, pair in ordered if not level]
     if limit is not None:
         harmless_kept = harmless_kept[: limit - len(harmful_kept)]
     kept = sorted([*harmful_kept, *harmless_kept], key=lambda pair: _order(seed, pair))
-    _enough("DPO", "pairs after harmful ones were thinned to the number of harmless ones", len(kept), least)
+    _enough("DPO", "pairs after harmful ones were thinned in proportion to the harmless ones", len(kept), least)
     return Preferences("dpo", dpo=tuple(kept))
 
 

@@ -42,3 +42,4 @@ class Plan:
     race_error: float
     labelled_prompts: int = 0
     replay_cycles: int = 0
+    harmful_ratio: float = 1.0

@@ -66,6 +66,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
         race_error=settings.validation.race.error,
         labelled_prompts=settings.validation.labelled_prompts,
         replay_cycles=training.replay_cycles,
+        harmful_ratio=training.harmful_ratio,
     )
 
 

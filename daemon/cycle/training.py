@@ -154,6 +154,7 @@ class Training:
                 least=plan.least,
                 limit=plan.max_pairs,
                 prefer_refusals=plan.sampling.prefer_refusals,
+                harmful_ratio=plan.harmful_ratio,
             )
         return kto_examples(
             self._judged, seed=self._run.cycle.seed, least=plan.least, limit=plan.max_examples

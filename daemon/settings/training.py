@@ -57,6 +57,9 @@ class TrainingSettings(Section):
 
     `prefer_refusals`: of two answers to a mildly harmful prompt that the CARES table scores alike, a refusal
     is chosen over caution. Without it pairs come only of what the table tells apart.
+
+    `harmful_ratio`: DPO pairs on harmful prompts, at most, for each one on a harmless prompt. More of them move
+    a policy towards refusing, what is harmless included.
     """
 
     candidates: dict[str, RecipeSettings] = Field(
@@ -66,6 +69,7 @@ class TrainingSettings(Section):
     max_examples: int | None = Field(default=None, ge=8)
     replay_cycles: int = Field(default=3, ge=0)
     prefer_refusals: bool = False
+    harmful_ratio: float = Field(default=1.0, gt=0, le=4)
     least: int = Field(default=16, ge=2)
     timeout_s: float = Field(default=7200, gt=0)
 

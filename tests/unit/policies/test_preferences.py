@@ -241,6 +241,20 @@ def test_harmful_pairs_never_outnumber_harmless_ones(harmless: int, harmful: int
     assert refusing == min(harmful, harmless, harmful if limit is None else limit // 2)
 
 
+@pytest.mark.parametrize(
+    ("ratio", "limit", "harmful", "harmless"),
+    [(1.25, None, 25, 20), (0.5, None, 10, 20), (4.0, None, 40, 20), (1.25, 27, 15, 12), (0.5, 24, 8, 16)],
+)
+def test_harmful_pairs_are_kept_in_the_proportion_asked_for(
+    ratio: float, limit: int | None, harmful: int, harmless: int
+) -> None:
+    rows = [one for n in range(20) for one in two(n, 0, A, R)]
+    rows += [one for n in range(40) for one in two(100 + n, 3, A, R)]
+    found = dpo_pairs(rows, seed=1, limit=limit, harmful_ratio=ratio)
+    assert sum(row.harmful for row in found.dpo) == harmful
+    assert len(found) == harmful + harmless
+
+
 def test_what_is_left_after_thinning_has_to_be_enough() -> None:
     rows = [one for n in range(5) for one in two(n, 0, A, R)]
     rows += [one for n in range(40) for one in two(100 + n, 3, A, R)]
