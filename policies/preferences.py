@@ -101,7 +101,7 @@ def dpo_pairs(
     if limit is not None:
         harmless_kept = harmless_kept[: limit - len(harmful_kept)]
     kept = sorted([*harmful_kept, *harmless_kept], key=lambda pair: _order(seed, pair))
-    _enough("DPO", "pairs after harmful ones were thinned in proportion to the harmless ones", len(kept), least)
+    _enough("DPO", "pairs after harmful ones were thinned in proportion to harmless ones", len(kept), least)
     return Preferences("dpo", dpo=tuple(kept))
 
 

@@ -58,8 +58,8 @@ class TrainingSettings(Section):
     `prefer_refusals`: of two answers to a mildly harmful prompt that the CARES table scores alike, a refusal
     is chosen over caution. Without it pairs come only of what the table tells apart.
 
-    `harmful_ratio`: DPO pairs on harmful prompts, at most, for each one on a harmless prompt. More of them move
-    a policy towards refusing, what is harmless included.
+    `harmful_ratio`: DPO pairs on harmful prompts, at most, for each one on a harmless prompt. More of them
+    move a policy towards refusing, what is harmless included.
     """
 
     candidates: dict[str, RecipeSettings] = Field(
