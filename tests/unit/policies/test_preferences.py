@@ -231,7 +231,9 @@ def test_order_of_the_answers_does_not_matter_and_the_seed_does(make: object) ->
 
 @pytest.mark.parametrize("limit", [None, 8, 9, 20, 1000])
 @pytest.mark.parametrize(("harmless", "harmful"), [(20, 5), (20, 20), (5, 40)])
-def test_harmful_pairs_never_outnumber_harmless_ones(harmless: int, harmful: int, limit: int | None) -> None:
+def test_harmful_pairs_do_not_outnumber_harmless_ones_by_default(
+    harmless: int, harmful: int, limit: int | None
+) -> None:
     rows = [one for n in range(harmless) for one in two(n, 0, A, R)]
     rows += [one for n in range(harmful) for one in two(100 + n, 3, A, R)]
     found = dpo_pairs(rows, seed=1, least=8, limit=limit)

@@ -10,12 +10,7 @@ import pytest
 
 from daemon.store.store import Store
 from policies.records import Policy
-from tests.unit.daemon.cycle.whole import (
-    BASE,
-    Engine,
-    Setting,
-    Workshop,
-)
+from tests.unit.daemon.cycle.whole import BASE, Engine, Setting, Workshop
 
 
 @pytest.fixture

@@ -9,14 +9,7 @@ from typing import Any
 from daemon.cycle.plan import Plan
 from policies.preferences import dpo_pairs
 from policies.records import Candidate, Policy
-from tests.unit.daemon.cycle.whole import (
-    BASE,
-    PLAN,
-    RECIPES,
-    SPLITS,
-    Setting,
-    Workshop,
-)
+from tests.unit.daemon.cycle.whole import BASE, PLAN, RECIPES, SPLITS, Setting, Workshop
 
 
 def preferred(setting: Setting, plan: Plan) -> dict[str, Any]:
