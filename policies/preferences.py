@@ -7,27 +7,31 @@ al. 2025 for the loop and arXiv 2402.01306 (KTO), 2305.18290 (DPO) for what each
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from policies.cares import Label, is_desirable, safety_score
 from policies.digests import digest_of, seed_from
 from policies.errors import NotEnoughData
-from policies.records import DpoPair, Judged, KtoExample, Response
+from policies.records import DpoPair, Judged, KtoExample, Prompt, Response
 
 
 @dataclass(frozen=True)
 class Preferences:
-    """Training data of one method, with the address of its content."""
+    """Training data of one method, with the address of its content.
+
+    `held_out`: harmless prompts that nothing here is learnt from.
+    """
 
     method: str
     kto: tuple[KtoExample, ...] = ()
     dpo: tuple[DpoPair, ...] = ()
+    held_out: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
-        return digest_of([self.method, self.rows()])
+        return digest_of([self.method, self.rows(), *([self.held_out] if self.held_out else [])])
 
     def rows(self) -> list[dict[str, object]]:
         """The examples or pairs as JSON-ready rows, in training order."""
@@ -56,6 +60,8 @@ def dpo_pairs(
     limit: int | None = None,
     prefer_refusals: bool = False,
     harmful_ratio: float = 1.0,
+    balance_methods: bool = False,
+    held_out: int = 0,
 ) -> Preferences:
     """One pair a prompt: its best answer against its worst, where the table tells them apart.
 
@@ -64,9 +70,12 @@ def dpo_pairs(
     earlier cycles: a prompt may be paired from both, and of equal answers the one in `judged` is taken, which
     is what the policy says now. NotEnoughData below `least` pairs, or below `least_harmless` pairs on level 0
     (without those the Erroneous Refusal Rate rises unseen) or on harmful levels. `limit` bounds the number of
-    pairs, and of harmful ones there are at most `harmful_ratio` times as many as of harmless ones.
+    pairs, and of harmful ones there are at most `harmful_ratio` times as many as of harmless ones; with
+    `balance_methods` also among the pairs of each method of asking, so that a method is no sign of harm.
+
+    `held_out`: up to so many harmless prompts of `judged` without a pair in what is returned come with it.
     """
-    pairs: list[tuple[int, DpoPair]] = []
+    pairs: list[tuple[Prompt, DpoPair]] = []
     now, before = _by_prompt(judged), _by_prompt(replayed)
     for digest in sorted(now.keys() | before.keys()):
         said, once = now.get(digest, []), before.get(digest, [])
@@ -86,8 +95,8 @@ def dpo_pairs(
                 rejected_cut=was_cut(worst.response),
                 harmful=best.prompt.harmful_level > 0,
             )
-            pairs.append((best.prompt.harmful_level, pair))
-    harmless = sum(level == 0 for level, _ in pairs)
+            pairs.append((best.prompt, pair))
+    harmless = sum(not pair.harmful for _, pair in pairs)
     _enough("DPO", "pairs of a better and a worse answer to the same prompt", len(pairs), least)
     _enough("DPO", "pairs on harmless prompts", harmless, least_harmless)
     _enough("DPO", "pairs on harmful prompts", len(pairs) - harmless, least_harmless)
@@ -96,13 +105,25 @@ def dpo_pairs(
     room = int(harmless * harmful_ratio)
     if limit is not None:
         room = min(room, int(limit * harmful_ratio / (1 + harmful_ratio)))
-    harmful_kept = [pair for level, pair in ordered if level][:room]
-    harmless_kept = [pair for level, pair in ordered if not level]
+    harmful = [(prompt.method, pair) for prompt, pair in ordered if pair.harmful]
+    if balance_methods:
+        of_method = Counter(prompt.method for prompt, pair in ordered if not pair.harmful)
+        harmful = _rationed(harmful, {name: int(count * harmful_ratio) for name, count in of_method.items()})
+    harmful_kept = [pair for _, pair in harmful[:room]]
+    harmless_kept = [pair for _, pair in ordered if not pair.harmful]
     if limit is not None:
         harmless_kept = harmless_kept[: limit - len(harmful_kept)]
     kept = sorted([*harmful_kept, *harmless_kept], key=lambda pair: _order(seed, pair))
-    _enough("DPO", "pairs after harmful ones were thinned in proportion to harmless ones", len(kept), least)
-    return Preferences("dpo", dpo=tuple(kept))
+    thinned = "after harmful ones were thinned in proportion to harmless ones"
+    _enough("DPO", f"pairs {thinned}", len(kept), least)
+    _enough("DPO", f"pairs on harmful prompts {thinned}", len(harmful_kept), least_harmless)
+    paired = {pair.prompt_digest for pair in kept}
+    left = sorted(
+        (seed_from(seed, "held_out", digest), said[0].prompt.text)
+        for digest, said in now.items()
+        if said[0].prompt.harmful_level == 0 and digest not in paired
+    )
+    return Preferences("dpo", dpo=tuple(kept), held_out=tuple(text for _, text in left[:held_out]))
 
 
 def kto_examples(
@@ -135,6 +156,18 @@ def kto_examples(
         *_thinned(unwanted, most if len(unwanted) > len(wanted) else each, seed),
     ]
     return Preferences("kto", kto=tuple(sorted(kept, key=lambda row: _order(seed, row))))
+
+
+def _rationed(
+    pairs: Iterable[tuple[str | None, DpoPair]], rations: Mapping[str | None, int]
+) -> list[tuple[str | None, DpoPair]]:
+    """The first of each method's pairs, as many as its ration; none of a method without one."""
+    kept, taken = [], Counter[str | None]()
+    for method, pair in pairs:
+        if taken[method] < rations.get(method, 0):
+            taken[method] += 1
+            kept.append((method, pair))
+    return kept
 
 
 def _by_prompt(judged: Iterable[Judged]) -> dict[str, list[Judged]]:

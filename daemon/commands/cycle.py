@@ -82,6 +82,11 @@ def _follow(worker: Worker) -> str | None:
             elif kind == "step":
                 note = f"loss {event['loss']:.3f}"
                 _advance(bars, tasks, f"training {event['candidate']}", event["step"], event["of"], note)
+            elif kind == "strength":
+                console.print(
+                    f"{event['candidate']} at strength {event['strength']:g} begins to refuse "
+                    f"{percent(event['err'])} of {event['prompts']} harmless prompts that gave it no pair"
+                )
             elif kind == "warning":
                 console.print(f"[yellow]{event['text']}[/yellow]")
             elif kind == "error":
@@ -189,6 +194,8 @@ def show_cycle(place: Place, row: CycleRow, options: str) -> None:
             )
         console.print(table)
         console.print(explain(Decision.from_json(body)), markup=False, highlight=False)
+    for line in _strengths(place, row):
+        console.print(line, markup=False, highlight=False)
     seconds = place.store.cycles.stage_seconds(row.id)
     told = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
     console.print(f"Stages: {told}; {sum(seconds.values()):.0f} s in all")
@@ -200,6 +207,18 @@ def show_cycle(place: Place, row: CycleRow, options: str) -> None:
     if row.state is CycleState.WAITING:
         console.print(f'Approve: primum approve {row.id} --reason "…" {options}', highlight=False)
         console.print(f'Reject:  primum reject {row.id} --reason "…" {options}', highlight=False)
+
+
+def _strengths(place: Place, row: CycleRow) -> list[str]:
+    """Where candidates with `target_err` were moved to, a line each."""
+    details = {one.name: one.detail or {} for one in place.store.cycles.stages(row.id)}
+    return [
+        f"Strength of {name}: {told['chosen']:g} of what training came to; it begins to refuse "
+        f"{percent(told['err'])} of {told['prompts']} harmless prompts that gave it no pair "
+        f"(target_err {told['target_err']:g})"
+        for name, one in details.get("train", {}).items()
+        if isinstance(one, dict) and (told := one.get("strength"))
+    ]
 
 
 def _oscillations(place: Place, row: CycleRow) -> dict[str, int] | None:

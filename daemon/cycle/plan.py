@@ -43,3 +43,5 @@ class Plan:
     labelled_prompts: int = 0
     replay_cycles: int = 0
     harmful_ratio: float = 1.0
+    balance_methods: bool = False
+    held_out_prompts: int = 0

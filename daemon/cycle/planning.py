@@ -29,6 +29,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
         level_shares=sampling.level_shares,
         train_level_shares=sampling.train_level_shares,
         method_weights=sampling.method_weights,
+        harmless_method_weights=sampling.harmless_method_weights,
         train_hard_benign_share=sampling.train_hard_benign_share,
         hard_benign_share=sampling.hard_benign_share,
     )
@@ -67,6 +68,8 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
         labelled_prompts=settings.validation.labelled_prompts,
         replay_cycles=training.replay_cycles,
         harmful_ratio=training.harmful_ratio,
+        balance_methods=training.balance_methods,
+        held_out_prompts=training.held_out_prompts if training.sets_strengths else 0,
     )
 
 

@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from policies.records import Ask, Prompt, Sampling
+from policies.sampling import largest_remainder
 from policies.splits import Splits, sample
 
 
 @dataclass(frozen=True)
 class Amounts:
-    """How many prompts of each split, in what mix. Shares sum to anything; they are relative."""
+    """How many prompts of each split, in what mix. Shares sum to anything; they are relative.
+
+    Harmless train prompts are asked by `harmless_method_weights`, where given.
+    """
 
     train: int
     selection: int
@@ -21,6 +25,7 @@ class Amounts:
     method_weights: Mapping[str, float]
     train_hard_benign_share: float
     hard_benign_share: float
+    harmless_method_weights: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,12 @@ def choose(splits: Splits, amounts: Amounts, *, cycle_seed: int, split_seed: int
     """Train prompts change from cycle to cycle with its seed; the other two only with the split's seed."""
 
     def some(
-        prompts: Sequence[Prompt], count: int, seed: int, hard: float, shares: Mapping[int, float]
+        prompts: Sequence[Prompt],
+        count: int,
+        seed: int,
+        hard: float,
+        shares: Mapping[int, float],
+        methods: Mapping[str, float] = amounts.method_weights,
     ) -> tuple[Prompt, ...]:
         return tuple(
             sample(
@@ -48,18 +58,26 @@ def choose(splits: Splits, amounts: Amounts, *, cycle_seed: int, split_seed: int
                 seed=seed,
                 level_shares=shares,
                 hard_benign_share=hard if any(prompt.hard_benign for prompt in prompts) else None,
-                method_weights=amounts.method_weights,
+                method_weights=methods,
             )
         )
 
+    def train() -> tuple[Prompt, ...]:
+        hard, shares = amounts.train_hard_benign_share, amounts.train_level_shares
+        if amounts.harmless_method_weights is None:
+            return some(splits.train, amounts.train, cycle_seed, hard, shares)
+        kinds = [{level: share for level, share in shares.items() if (level > 0) == kind} for kind in (0, 1)]
+        counts = largest_remainder(amounts.train, [sum(kind.values()) for kind in kinds])
+        parts = zip(kinds, counts, (amounts.harmless_method_weights, amounts.method_weights), strict=True)
+        return tuple(
+            prompt
+            for kind, count, methods in parts
+            if count
+            for prompt in some(splits.train, count, cycle_seed, hard, kind, methods)
+        )
+
     return Questions(
-        train=some(
-            splits.train,
-            amounts.train,
-            cycle_seed,
-            amounts.train_hard_benign_share,
-            amounts.train_level_shares,
-        ),
+        train=train(),
         selection=some(
             splits.selection, amounts.selection, split_seed, amounts.hard_benign_share, amounts.level_shares
         ),

@@ -155,15 +155,20 @@ class Training:
                 limit=plan.max_pairs,
                 prefer_refusals=plan.sampling.prefer_refusals,
                 harmful_ratio=plan.harmful_ratio,
+                balance_methods=plan.balance_methods,
+                held_out=plan.held_out_prompts,
             )
         return kto_examples(
             self._judged, seed=self._run.cycle.seed, least=plan.least, limit=plan.max_examples
         )
 
     def _write(self, preferences: Preferences) -> Path:
-        path = self._run.folder / f"{preferences.method}.jsonl"
+        return self._write_rows(f"{preferences.method}.jsonl", preferences.rows())
+
+    def _write_rows(self, name: str, rows: Sequence[dict[str, object]]) -> Path:
+        path = self._run.folder / name
         partial = path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in preferences.rows()))
+        partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
         partial.replace(path)
         return path
 
@@ -190,7 +195,8 @@ class Training:
         )
         self._run.store.releases.save_policy(policy, self._run.now())
         self._keep(candidate, preferences)
-        return {"adapter": digest, "rows": len(preferences), "seconds": card["seconds"]}
+        told = {"adapter": digest, "rows": len(preferences), "seconds": card["seconds"]}
+        return told | ({"strength": card["strength"]} if card.get("strength") else {})
 
     def _keep(self, candidate: Candidate, preferences: Preferences) -> None:
         """What it was trained on is written first: a candidate without that counts all the cycle asked."""
@@ -202,6 +208,8 @@ class Training:
 
     def _job(self, name: str, recipe: Recipe, preferences: Preferences) -> TrainingJob:
         incumbent = self._run.incumbent
+        held_out = [{"prompt": prompt} for prompt in preferences.held_out]
+        held_out_path = self._write_rows(f"{recipe.method}.held_out.jsonl", held_out) if held_out else None
         return TrainingJob(
             recipe=recipe,
             base_path=str(self._run.workshop.model_path),
@@ -212,6 +220,7 @@ class Training:
             preferences_digest=preferences.digest,
             output_dir=str(self._run.folder / name),
             seed=seed_from(self._run.cycle.seed, "train", name),
+            held_out_path=str(held_out_path) if held_out_path else None,
             threads=self._run.plan.threads,
             dtype=self._run.plan.dtype,
         )

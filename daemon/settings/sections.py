@@ -70,6 +70,9 @@ class PromptSettings(Section):
 class SamplingSettings(Section):
     """What one cycle asks. Shares are of the sampled prompts; weights of methods are relative.
 
+    Harmless train prompts are asked by `harmless_method_weights` (None for `method_weights`): a rewritten one
+    is less often answered well, and where hardly any gives a pair, the rewrite itself is soon refused.
+
     A harmless prompt is asked plainly up to `harmless_tries` times, until an answer is accepted. Answers are
     at most `max_new_tokens` long; those that are trained on may be kept shorter: by `plain_tokens` plain
     ones, by `contrast_tokens` those under worked examples, and by `over_cautious_tokens` (None for
@@ -84,6 +87,7 @@ class SamplingSettings(Section):
     train_hard_benign_share: float = Field(default=0.7, ge=0, le=1)
     hard_benign_share: float = Field(default=0.5, ge=0, le=1)
     method_weights: dict[str, float] = {"direct": 4, "indirect": 2, "role_play": 2, "obfuscate": 1}
+    harmless_method_weights: dict[str, float] | None = None
     max_new_tokens: int = Field(default=48, ge=1)
     plain_tokens: int | None = Field(default=None, ge=1)
     contrast_tokens: int | None = Field(default=None, ge=1)
@@ -100,8 +104,9 @@ class SamplingSettings(Section):
         for name in ("level_shares", "train_level_shares"):
             if bad := set(getattr(self, name)) - set(LEVELS):
                 raise ValueError(f"sampling.{name}: unknown levels {sorted(bad)}")
-        if bad_methods := set(self.method_weights) - set(METHODS):
-            raise ValueError(f"sampling.method_weights: unknown methods {sorted(bad_methods)}")
+        for name in ("method_weights", "harmless_method_weights"):
+            if bad_methods := set(getattr(self, name) or {}) - set(METHODS):
+                raise ValueError(f"sampling.{name}: unknown methods {sorted(bad_methods)}")
         return self
 
 

@@ -35,6 +35,7 @@ class RecipeSettings(Section):
     max_length: int = Field(default=256, ge=16)
     answer_tokens: int | None = Field(default=None, ge=4)
     whole_share: float = Field(default=0.0, ge=0, le=1)
+    target_err: float | None = Field(default=None, gt=0, lt=1)
     decision_tokens: int | None = Field(default=None, ge=1)
     warmup_steps: int = Field(default=3, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
@@ -59,7 +60,11 @@ class TrainingSettings(Section):
     is chosen over caution. Without it pairs come only of what the table tells apart.
 
     `harmful_ratio`: DPO pairs on harmful prompts, at most, for each one on a harmless prompt. More of them
-    move a policy towards refusing, what is harmless included.
+    move a policy towards refusing, what is harmless included. With `balance_methods` that holds for each
+    method of asking: where role play mostly comes with harmful prompts, role play itself is soon refused.
+
+    `held_out_prompts`: up to so many harmless prompts that gave no pair are kept for a candidate with
+    `target_err`, to set its strength on.
     """
 
     candidates: dict[str, RecipeSettings] = Field(
@@ -70,8 +75,15 @@ class TrainingSettings(Section):
     replay_cycles: int = Field(default=3, ge=0)
     prefer_refusals: bool = False
     harmful_ratio: float = Field(default=1.0, gt=0, le=4)
+    balance_methods: bool = False
+    held_out_prompts: int = Field(default=160, ge=50)
     least: int = Field(default=16, ge=2)
     timeout_s: float = Field(default=7200, gt=0)
+
+    @property
+    def sets_strengths(self) -> bool:
+        """Does any candidate need harmless prompts that it does not learn from?"""
+        return any(recipe.target_err is not None for recipe in self.candidates.values())
 
     @model_validator(mode="after")
     def _some(self) -> TrainingSettings:

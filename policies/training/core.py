@@ -22,6 +22,7 @@ from policies.engines.lora import fuse_lora
 from policies.engines.models import frozen_modules, load_base, pick_device, plain_attention
 from policies.errors import TrainingError
 from policies.training.recipe import Recipe, TrainingJob
+from policies.training.strength import StrengthSearch
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -141,6 +142,7 @@ def run(job: TrainingJob, build: Callable[..., Any], report: Report = print_repo
         progress = Progress(report)
         trainer = build(job, model, tokenizer, lora, rows, staging / "scratch", progress)
         _in_fp32(trainer.model)
+        search = _strength_search(job, trainer.model, tokenizer, rows)
         fuse_lora(trainer.model)
         report({"event": "start", "rows": len(rows)})
         began = time.monotonic()
@@ -149,9 +151,11 @@ def run(job: TrainingJob, build: Callable[..., Any], report: Report = print_repo
         losses = [point["loss"] for point in progress.curve]
         if not losses or not all(map(math.isfinite, losses)) or not _is_finite(trainer.model):
             raise TrainingError(f"{job.recipe.method}: the loss is not a number; lower learning_rate")
+        strength = search.settle(report) if search else None
         trainer.model.save_pretrained(staging, selected_adapters=["default"])
         _tidy(staging, job)
         card = _card(job, rows, progress.curve, seconds, adapter_digest(staging))
+        card["strength"] = strength.to_json() if strength else None
         (staging / "card.json").write_text(json.dumps(card, indent=1, sort_keys=True))
         for path in staging.iterdir():
             _sync(path)
@@ -162,6 +166,17 @@ def run(job: TrainingJob, build: Callable[..., Any], report: Report = print_repo
         shutil.rmtree(staging, ignore_errors=True)
     report({"event": "done", "adapter_digest": card["adapter_digest"], "seconds": seconds})
     return card
+
+
+def _strength_search(
+    job: TrainingJob, model: Any, tokenizer: Any, rows: list[dict[str, Any]]
+) -> StrengthSearch | None:
+    target = job.recipe.target_err
+    if target is None:
+        return None
+    held_out = Path(job.held_out_path).read_text().splitlines() if job.held_out_path else []
+    harmless = [json.loads(line)["prompt"] for line in held_out]
+    return StrengthSearch(model, tokenizer, rows=rows, harmless=harmless, target=target)
 
 
 def _in_fp32(model: Any) -> None:

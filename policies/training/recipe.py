@@ -29,6 +29,10 @@ class Recipe:
     reads all of `answer_tokens`. Over-cautious answers are rejected in the words in which harmful requests
     are to be declined: contrasted whole, a policy would be pushed off its own refusals once it has begun one,
     and would ramble ("I'm not just ...") or not stop.
+
+    With `target_err`, in (0, 1), DPO's candidate is moved after training, between where it began and a bit
+    beyond where it ended, to the strength at which it begins to refuse at most that share of harmless prompts
+    that it did not learn from (policies.training.strength).
     """
 
     method: str
@@ -48,6 +52,7 @@ class Recipe:
     answer_tokens: int | None = None
     whole_share: float = 0.0
     decision_tokens: int | None = None
+    target_err: float | None = None
     warmup_steps: int = 3
     max_grad_norm: float = 1.0
 
@@ -63,6 +68,10 @@ class Recipe:
                 f"decision_tokens is {self.decision_tokens}, but only answer_tokens = {self.answer_tokens} "
                 "are learnt from: lower decision_tokens, or raise answer_tokens"
             )
+        if self.target_err is not None and self.method != "dpo":
+            raise ConfigurationError("target_err belongs to dpo: its pairs show how refusals begin")
+        if self.target_err is not None and not 0 < self.target_err < 1:
+            raise ConfigurationError(f"target_err is {self.target_err}: it is a share, between 0 and 1")
         if not 0 <= self.whole_share <= 1:
             raise ConfigurationError(f"whole_share is {self.whole_share}: it is a share, from 0 to 1")
         if self.whole_share and self.answer_tokens is None:
@@ -82,7 +91,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """All that the training process needs, as one JSON file; nothing else is read from its surroundings."""
+    """All that the training process needs, as one JSON file; nothing else is read from its surroundings.
+
+    `held_out_path`: JSON lines with `prompt`, harmless prompts to set a candidate's strength on.
+    """
 
     recipe: Recipe
     base_path: str
@@ -93,6 +105,7 @@ class TrainingJob:
     preferences_digest: str
     output_dir: str
     seed: int
+    held_out_path: str | None = None
     threads: int | None = None
     dtype: str = "auto"
 

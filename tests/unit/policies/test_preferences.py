@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import pytest
 
@@ -25,9 +26,10 @@ def judged(
     worked: bool = False,
     finish: str = "stop",
     policy: Policy = POLICY,
+    method: str | None = None,
 ) -> Judged:
     """An answer to prompt `number`; its text is its own unless given."""
-    prompt = Prompt(f"prompt {number}", level, f"base {number}")
+    prompt = Prompt(f"prompt {number}", level, f"base {number}", method=method)
     sampling = Sampling(context=WORKED) if worked else Sampling()
     text = text or f"{label} {'worked' if worked else 'plain'} {number}."
     ask = Ask(prompt, sampling, 0)
@@ -47,8 +49,13 @@ def judged(
     return Judged(prompt, response, verdict)
 
 
-def two(number: int, level: int, plain: Label | None, worked: Label | None) -> list[Judged]:
-    return [judged(number, level, plain), judged(number, level, worked, worked=True)]
+def two(
+    number: int, level: int, plain: Label | None, worked: Label | None, method: str | None = None
+) -> list[Judged]:
+    return [
+        judged(number, level, plain, method=method),
+        judged(number, level, worked, worked=True, method=method),
+    ]
 
 
 def enough(each: int = 8) -> list[Judged]:
@@ -277,3 +284,59 @@ def test_rows_are_json_ready_and_counted() -> None:
         "harmful",
     }
     assert all(row["harmful"] is str(row["chosen"]).startswith("Refuse") for row in found.rows())
+
+
+def test_held_out_are_harmless_prompts_without_a_pair_among_what_is_kept() -> None:
+    hedged = [one for n in range(30) for one in two(n, 0, C, None)]
+    unscored = [judged(500, 0, None), judged(501, 3, A)]
+    rows = [*hedged, *unscored, *enough()]
+    found = dpo_pairs(rows, seed=0, limit=20, held_out=100)
+    learnt = {row.prompt for row in found.dpo}
+    harmless = {one.prompt.text for one in [*hedged, *enough()] if one.prompt.harmful_level == 0}
+    assert set(found.held_out) == harmless - learnt
+    assert len(found.held_out) == len(set(found.held_out))
+
+
+def test_held_out_are_a_seeded_choice_and_part_of_the_address() -> None:
+    rows = [*[one for n in range(30) for one in two(n, 0, C, None)], *enough()]
+    whole, some = (dpo_pairs(rows, seed=0, held_out=count) for count in (30, 10))
+    assert whole.held_out[:10] == some.held_out
+    assert set(dpo_pairs(rows, seed=1, held_out=10).held_out) != set(some.held_out)
+    assert dpo_pairs(list(reversed(rows)), seed=0, held_out=10) == some
+    none = dpo_pairs(rows, seed=0)
+    assert none.held_out == ()
+    assert none.dpo == some.dpo
+    assert len({none.digest, some.digest, whole.digest}) == 3
+
+
+def asked_by(method: str | None, *, harmful: int, harmless: int, first: int) -> list[Judged]:
+    """So many pairs of each kind on prompts asked by `method`, numbered from `first`."""
+    rows = [one for n in range(harmless) for one in two(first + n, 0, A, R, method)]
+    return rows + [one for n in range(harmful) for one in two(first + harmless + n, 3, A, R, method)]
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.5])
+def test_no_method_of_asking_comes_mostly_with_refusals_where_methods_are_balanced(ratio: float) -> None:
+    rows = [
+        *asked_by("direct", harmful=40, harmless=40, first=0),
+        *asked_by("role_play", harmful=30, harmless=10, first=1000),
+        *asked_by("obfuscate", harmful=5, harmless=0, first=2000),
+    ]
+
+    def harmful_by_method(balance: bool) -> dict[str, int]:
+        found = dpo_pairs(rows, seed=0, harmful_ratio=ratio, balance_methods=balance).dpo
+        methods = {one.prompt.digest: str(one.prompt.method) for one in rows}
+        return dict(Counter(methods[row.prompt_digest] for row in found if row.harmful))
+
+    assert harmful_by_method(True) == {"direct": min(40, int(40 * ratio)), "role_play": int(10 * ratio)}
+    assert harmful_by_method(False).keys() == {"direct", "role_play", "obfuscate"}
+
+
+def test_balance_that_leaves_no_harmful_pair_is_too_little_data() -> None:
+    rows = [
+        *asked_by("direct", harmful=0, harmless=40, first=0),
+        *asked_by("role_play", harmful=30, harmless=0, first=1000),
+    ]
+    with pytest.raises(NotEnoughData, match="harmful prompts after harmful ones were thinned"):
+        dpo_pairs(rows, seed=0, balance_methods=True)
+    assert len(dpo_pairs(rows, seed=0)) == 70

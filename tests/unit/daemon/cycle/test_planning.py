@@ -45,3 +45,18 @@ def test_what_is_set_for_pairs_is_what_a_cycle_goes_by(tmp_path: Path) -> None:
 def test_a_ratio_that_means_nothing_is_refused_by_name(tmp_path: Path, ratio: object) -> None:
     with pytest.raises(ConfigurationError, match=r"training\.harmful_ratio"):
         load_settings(write(tmp_path, harmful_ratio=ratio))
+
+
+def test_harmless_prompts_are_held_out_where_a_candidate_needs_them_and_only_there(tmp_path: Path) -> None:
+    def held_out(target: float | None) -> int:
+        candidates = {"dpo": {"method": "dpo", "target_err": target}, "kto": {"method": "kto"}}
+        path = write(tmp_path, candidates=candidates, held_out_prompts=70)
+        return make_plan(load_settings(path, data_dir=tmp_path), cycle_seed=1).held_out_prompts
+
+    assert held_out(0.05) == 70
+    assert held_out(None) == 0
+
+
+def test_too_few_prompts_to_set_a_strength_on_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"training\.held_out_prompts"):
+        load_settings(write(tmp_path, held_out_prompts=49))

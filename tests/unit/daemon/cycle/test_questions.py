@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from daemon.cycle.questions import Amounts, Questions, choose, evaluation_asks
@@ -80,3 +81,22 @@ def test_evaluation_is_plain_and_greedy() -> None:
     assert {
         (a.sampling.temperature, a.sampling.max_new_tokens, a.sampling.context, a.seed) for a in asks
     } == {(0.0, 7, PLAIN, 0)}
+
+
+def test_harmless_train_prompts_may_be_asked_by_other_methods_than_harmful_ones() -> None:
+    both = tuple(
+        replace(prompt, text=f"{prompt.text} by {method}", method=method)
+        for prompt in SPLITS.train
+        for method in ("direct", "role_play")
+    )
+    splits = replace(SPLITS, train=both)
+    amounts = replace(AMOUNTS, harmless_method_weights={"direct": 2, "role_play": 1})
+    found = choose(splits, amounts, cycle_seed=1, split_seed=1)
+    methods = {
+        kind: Counter(p.method for p in found.train if (p.harmful_level > 0) is kind)
+        for kind in (False, True)
+    }
+    assert methods == {False: {"direct": 8, "role_play": 4}, True: {"direct": 4}}
+    alone = choose(splits, AMOUNTS, cycle_seed=1, split_seed=1)
+    assert (found.selection, found.sealed) == (alone.selection, alone.sealed)
+    assert {p.method for p in alone.train} == {"direct"}

@@ -57,6 +57,7 @@ def test_every_field_is_part_of_the_digest() -> None:
         "answer_tokens": 8,
         "whole_share": 0.5,
         "decision_tokens": 4,
+        "target_err": 0.1,
     }
     for field in fields(Recipe):
         changed = others.get(field.name) or getattr(recipe, field.name) * 3

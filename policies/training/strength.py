@@ -1,0 +1,193 @@
+"""How strongly a candidate applies what it learnt, set on harmless prompts that it did not learn from.
+
+Trained on a few hundred pairs, a small policy tells harmful from harmless about equally well whatever the
+seed, but where it comes to rest between refusing too little and refusing too much is chance. So its weights
+are moved on the line from where training began to where it ended, between the two (WiSE-FT, arXiv 2109.01903)
+or beyond the end (ExPO, arXiv 2404.16792), until the refusals it begins on harmless prompts are as many as
+the recipe allows. Selection and sealed prompts have no part in it: what the gates measure stays unseen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from policies.errors import NotEnoughData
+
+STRENGTHS = tuple(step / 20 for step in range(10, 33))  # 0.5 to 1.6; 1 is what training ended with
+LEAST_PROMPTS = 50
+_OPENING = 3  # tokens: "I", "'m", "sorry"; by then an answer has declined or not
+_COMMON = 0.02  # of all refusals, for an opening to count; each costs a branch of every prompt
+_COVERED = 0.6  # of all refusals, for the common openings to speak for them
+_BATCH = 16  # prompts
+_BEGUN = 0.5  # probability of an opening from which a greedy answer goes that way
+
+
+@dataclass(frozen=True)
+class Strength:
+    """What was chosen, and `tried`: strength → share of the `prompts` prompts it begins to refuse."""
+
+    chosen: float
+    target: float
+    prompts: int
+    tried: Mapping[float, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "chosen": self.chosen,
+            "target_err": self.target,
+            "prompts": self.prompts,
+            "err": self.tried[self.chosen],
+            "tried": [{"strength": at, "err": err} for at, err in sorted(self.tried.items())],
+        }
+
+
+class Line:
+    """A model's trainable weights from where they are now (strength 0) to where training takes them (1)."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._start = {name: weight.detach().clone() for name, weight in _trainable(model)}
+        self._end: dict[str, torch.Tensor] = {}
+
+    def ends_here(self) -> None:
+        self._end = {name: weight.detach().clone() for name, weight in _trainable(self._model)}
+
+    @torch.no_grad()
+    def move_to(self, strength: float) -> None:
+        for name, weight in _trainable(self._model):
+            weight.copy_(
+                self._end[name] if strength == 1 else self._start[name].lerp(self._end[name], strength)
+            )
+
+
+def _trainable(model: Any) -> list[tuple[str, torch.Tensor]]:
+    return [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+
+
+def largest_within(share: Callable[[float], float], target: float, prompts: int) -> Strength:
+    """The largest of STRENGTHS whose `share` is at most `target`, by bisection; the smallest where none is.
+
+    A share that does not rise all the way may hide a larger one from the bisection; what is returned was
+    measured.
+    """
+    tried: dict[float, float] = {}
+    low, high = -1, len(STRENGTHS)  # the first is taken to be within, the last to be beyond
+    while high - low > 1:
+        middle = (low + high) // 2
+        tried[STRENGTHS[middle]] = share(STRENGTHS[middle])
+        if tried[STRENGTHS[middle]] <= target:
+            low = middle
+        else:
+            high = middle
+    return Strength(STRENGTHS[max(low, 0)], target, prompts, tried)
+
+
+def refusal_openings(rows: Sequence[Mapping[str, Any]], tokenizer: Any) -> list[tuple[int, ...]]:
+    """The commonest beginnings of the chosen answers to harmful prompts, as token ids.
+
+    NotEnoughData where there are none, or where hardly two begin alike.
+    """
+    begun: Counter[tuple[int, ...]] = Counter()
+    for row in rows:
+        if row["harmful"]:
+            ids = tokenizer(row["chosen"], add_special_tokens=False)["input_ids"]
+            begun[tuple(ids[:_OPENING])] += 1
+    if not begun:
+        raise NotEnoughData("target_err: no pair on a harmful prompt shows how a refusal begins")
+    common = [ids for ids, count in begun.items() if count >= _COMMON * begun.total()]
+    covered = sum(begun[ids] for ids in common) / begun.total()
+    if covered < _COVERED:
+        raise NotEnoughData(
+            f"target_err: refusals begin in too many ways to tell them by it (the common ones are "
+            f"{covered:.0%} of {begun.total()}, at least {_COVERED:.0%} are needed); leave target_err out"
+        )
+    # What follows a shorter one would count twice.
+    return sorted(
+        ids for ids in common if not any(ids != other and other == ids[: len(other)] for other in common)
+    )
+
+
+@torch.no_grad()
+def refusal_probabilities(
+    model: Any, tokenizer: Any, prompts: Sequence[str], openings: Sequence[tuple[int, ...]]
+) -> torch.Tensor:
+    """(prompts,) The probability that an answer begins with one of `openings`."""
+    bare = model.get_base_model() if hasattr(model, "get_base_model") else model
+    device = next(model.parameters()).device
+    asked = [
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}], add_generation_prompt=True, return_dict=True
+        )["input_ids"]
+        for prompt in prompts
+    ]
+    found = torch.zeros(len(asked), device=device)
+    order = sorted(range(len(asked)), key=lambda index: len(asked[index]))
+    for start in range(0, len(order), _BATCH):
+        branches = [(index, opening) for index in order[start : start + _BATCH] for opening in openings]
+        width = max(len(asked[index]) + len(opening) for index, opening in branches)
+        ids = torch.zeros(len(branches), width, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        told: list[tuple[int, int]] = []  # row and column of each token of an opening
+        for row, (index, opening) in enumerate(branches):
+            text = [*asked[index], *opening]
+            ids[row, : len(text)] = torch.tensor(text)
+            mask[row, : len(text)] = 1
+            told += [(row, column) for column in range(len(asked[index]), len(text))]
+        rows, columns = torch.tensor(told, device=device).T
+        ids = ids.to(device)
+        hidden = bare.base_model(
+            input_ids=ids, attention_mask=mask.to(device), use_cache=False
+        ).last_hidden_state[rows, columns - 1]  # a token is told by the hidden state before it
+        logits = bare.get_output_embeddings()(hidden).float().log_softmax(-1)
+        each = logits.gather(-1, ids[rows, columns, None])[:, 0]
+        whole = torch.zeros(len(branches), device=device).index_add_(0, rows, each)
+        places = torch.tensor([index for index, _ in branches], device=device)
+        found.index_add_(0, places, whole.exp())
+    return found.cpu()
+
+
+class StrengthSearch:
+    """Made before training, so that what is missing is told at once; `settle` after it.
+
+    `rows` are the candidate's pairs, which show how refusals begin; `harmless` the prompts to count them on.
+    NotEnoughData with fewer than LEAST_PROMPTS of those, or where refusals hardly begin alike.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        rows: Sequence[Mapping[str, Any]],
+        harmless: Sequence[str],
+        target: float,
+    ) -> None:
+        if len(harmless) < LEAST_PROMPTS:
+            raise NotEnoughData(
+                f"target_err: {len(harmless)} harmless prompts gave no pair, and at least {LEAST_PROMPTS} "
+                "are needed to set a candidate's strength on; lower training.max_pairs, raise "
+                "sampling.train_prompts, or leave target_err out"
+            )
+        self._model, self._tokenizer, self._harmless, self._target = model, tokenizer, harmless, target
+        self._openings = refusal_openings(rows, tokenizer)
+        self._line = Line(model)
+
+    def settle(self, report: Callable[[dict[str, Any]], None]) -> Strength:
+        """Move the trained model to where it begins to refuse at most the target of the harmless prompts."""
+        self._line.ends_here()
+
+        def share(strength: float) -> float:
+            self._line.move_to(strength)
+            told = refusal_probabilities(self._model, self._tokenizer, self._harmless, self._openings)
+            err = float((told > _BEGUN).float().mean())
+            report({"event": "strength", "strength": strength, "err": err, "prompts": len(self._harmless)})
+            return err
+
+        found = largest_within(share, self._target, len(self._harmless))
+        self._line.move_to(found.chosen)
+        return found

@@ -1,0 +1,55 @@
+"""Harmless prompts that gave no pair reach the training of a candidate whose strength is set on them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.cycle import training
+from daemon.cycle.plan import Plan
+from policies.errors import TrainingError
+from policies.training.recipe import Recipe, TrainingJob
+from tests.unit.daemon.cycle.whole import PLAN, SPLITS, Setting, Workshop
+
+RECIPES = {"dpo": Recipe("dpo", target_err=0.1)}
+
+
+def job_of(setting: Setting, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> TrainingJob:
+    """What the training process is handed; the process itself is not begun."""
+    jobs: list[TrainingJob] = []
+
+    def taken(job: TrainingJob, **kwargs: Any) -> dict[str, Any]:
+        jobs.append(job)
+        raise TrainingError("not in this test")
+
+    monkeypatch.setattr(training, "train_in_process", taken)
+    runner = setting.runner(Workshop(), plan)
+    with pytest.raises(TrainingError, match="not in this test"):
+        runner._stages["train"]()
+    return jobs[0]
+
+
+def test_job_names_harmless_prompts_that_nothing_is_learnt_from(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(PLAN, recipes=RECIPES, held_out_prompts=10, max_pairs=16)
+    job = job_of(setting, plan, monkeypatch)
+    assert job.held_out_path is not None
+    held_out = [json.loads(line)["prompt"] for line in Path(job.held_out_path).read_text().splitlines()]
+    pairs = {json.loads(line)["prompt"] for line in Path(job.preferences_path).read_text().splitlines()}
+    harmless = {prompt.text for prompt in SPLITS.train if prompt.harmful_level == 0}
+    assert len(set(held_out)) == 10
+    assert set(held_out) <= harmless - pairs
+    other = replace(plan, held_out_prompts=9)
+    assert job_of(setting, other, monkeypatch).preferences_digest != job.preferences_digest
+
+
+def test_without_such_prompts_the_job_names_no_file(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(PLAN, recipes={"dpo": Recipe("dpo", epochs=2)})
+    assert job_of(setting, plan, monkeypatch).held_out_path is None
