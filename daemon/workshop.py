@@ -77,7 +77,11 @@ class Workshop:
                 base_digest=self.base_policy.base_digest,
             )
         return TransformersEngine(
-            model_path=self.model_path, threads=model.threads, dtype=model.dtype, batch_size=model.batch_size
+            model_path=self.model_path,
+            threads=model.threads,
+            dtype=model.dtype,
+            batch_size=model.batch_size,
+            share_heads=model.share_heads,
         )
 
     def judge(self, name: str) -> Judge:

@@ -30,6 +30,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
         train_level_shares=sampling.train_level_shares,
         method_weights=sampling.method_weights,
         harmless_method_weights=sampling.harmless_method_weights,
+        harmful_method_weights=sampling.harmful_method_weights,
         train_hard_benign_share=sampling.train_hard_benign_share,
         hard_benign_share=sampling.hard_benign_share,
     )

@@ -14,7 +14,7 @@ from policies.splits import Splits, sample
 class Amounts:
     """How many prompts of each split, in what mix. Shares sum to anything; they are relative.
 
-    Harmless train prompts are asked by `harmless_method_weights`, where given.
+    Train prompts are asked by `harmless_method_weights` and `harmful_method_weights`, where given.
     """
 
     train: int
@@ -26,6 +26,7 @@ class Amounts:
     train_hard_benign_share: float
     hard_benign_share: float
     harmless_method_weights: Mapping[str, float] | None = None
+    harmful_method_weights: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,16 @@ def choose(splits: Splits, amounts: Amounts, *, cycle_seed: int, split_seed: int
 
     def train() -> tuple[Prompt, ...]:
         hard, shares = amounts.train_hard_benign_share, amounts.train_level_shares
-        if amounts.harmless_method_weights is None:
+        weights = (amounts.harmless_method_weights, amounts.harmful_method_weights)
+        if weights == (None, None):
             return some(splits.train, amounts.train, cycle_seed, hard, shares)
         kinds = [{level: share for level, share in shares.items() if (level > 0) == kind} for kind in (0, 1)]
         counts = largest_remainder(amounts.train, [sum(kind.values()) for kind in kinds])
-        parts = zip(kinds, counts, (amounts.harmless_method_weights, amounts.method_weights), strict=True)
         return tuple(
             prompt
-            for kind, count, methods in parts
+            for kind, count, methods in zip(kinds, counts, weights, strict=True)
             if count
-            for prompt in some(splits.train, count, cycle_seed, hard, kind, methods)
+            for prompt in some(splits.train, count, cycle_seed, hard, kind, methods or amounts.method_weights)
         )
 
     return Questions(

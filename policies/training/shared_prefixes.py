@@ -17,10 +17,9 @@ from typing import Any
 
 import torch
 
+from policies.engines.models import PLAIN_DECODERS
 from policies.errors import TrainingError
 
-# Decoders that do as a mask and positions say. Windows and recurrent states would not.
-_KNOWN = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 _OF_ROWS = ("position_ids", "inputs_embeds", "past_key_values")  # would be of rows that are packed away
 _WIDEST = 512  # tokens; every token of a packed row is compared with every other, needed or not
 
@@ -119,7 +118,7 @@ def share_prefixes(model: Any) -> bool:
     windowed = getattr(config, "sliding_window", None) is not None and getattr(
         config, "use_sliding_window", True
     )
-    if config.model_type not in _KNOWN or kinds != {"full_attention"} or windowed:
+    if config.model_type not in PLAIN_DECODERS or kinds != {"full_attention"} or windowed:
         return False
     decoder = bare.base_model
     plain = decoder.forward

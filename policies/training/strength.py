@@ -18,7 +18,7 @@ import torch
 
 from policies.errors import NotEnoughData
 
-STRENGTHS = tuple(step / 20 for step in range(10, 33))  # 0.5 to 1.6; 1 is what training ended with
+STRENGTHS = tuple(step / 10 for step in range(5, 17))  # 0.5 to 1.6; 1 is what training ended with
 LEAST_PROMPTS = 50
 _OPENING = 3  # tokens: "I", "'m", "sorry"; by then an answer has declined or not
 _COMMON = 0.02  # of all refusals, for an opening to count; each costs a branch of every prompt
@@ -184,7 +184,7 @@ class StrengthSearch:
         def share(strength: float) -> float:
             self._line.move_to(strength)
             told = refusal_probabilities(self._model, self._tokenizer, self._harmless, self._openings)
-            err = float((told > _BEGUN).float().mean())
+            err = sum(one > _BEGUN for one in told.tolist()) / len(self._harmless)
             report({"event": "strength", "strength": strength, "err": err, "prompts": len(self._harmless)})
             return err
 

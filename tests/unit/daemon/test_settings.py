@@ -130,7 +130,9 @@ def test_a_recipe_that_contradicts_itself_is_refused(
 
 def test_unknown_level_and_method_are_named(tmp_path: Path) -> None:
     assert "unknown levels [7]" in wrong(tmp_path, sampling={"level_shares": {7: 1}})
-    assert "unknown methods ['telepathy']" in wrong(tmp_path, sampling={"method_weights": {"telepathy": 1}})
+    for name in ("method_weights", "harmless_method_weights", "harmful_method_weights"):
+        told = wrong(tmp_path, sampling={name: {"telepathy": 1}})
+        assert f"sampling.{name}: unknown methods ['telepathy']" in told
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "just words", "a: \x00"])

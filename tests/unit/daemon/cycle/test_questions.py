@@ -83,20 +83,30 @@ def test_evaluation_is_plain_and_greedy() -> None:
     } == {(0.0, 7, PLAIN, 0)}
 
 
-def test_harmless_train_prompts_may_be_asked_by_other_methods_than_harmful_ones() -> None:
+def test_train_prompts_may_be_asked_by_other_methods_than_held_out_ones_and_each_kind_by_its_own() -> None:
     both = tuple(
         replace(prompt, text=f"{prompt.text} by {method}", method=method)
         for prompt in SPLITS.train
         for method in ("direct", "role_play")
     )
     splits = replace(SPLITS, train=both)
-    amounts = replace(AMOUNTS, harmless_method_weights={"direct": 2, "role_play": 1})
-    found = choose(splits, amounts, cycle_seed=1, split_seed=1)
-    methods = {
-        kind: Counter(p.method for p in found.train if (p.harmful_level > 0) is kind)
-        for kind in (False, True)
-    }
-    assert methods == {False: {"direct": 8, "role_play": 4}, True: {"direct": 4}}
     alone = choose(splits, AMOUNTS, cycle_seed=1, split_seed=1)
-    assert (found.selection, found.sealed) == (alone.selection, alone.sealed)
-    assert {p.method for p in alone.train} == {"direct"}
+
+    def methods(**weights: dict[str, float]) -> dict[bool, Counter[str | None]]:
+        found = choose(splits, replace(AMOUNTS, **weights), cycle_seed=1, split_seed=1)
+        assert (found.selection, found.sealed) == (alone.selection, alone.sealed)
+        return {
+            kind: Counter(p.method for p in found.train if (p.harmful_level > 0) is kind)
+            for kind in (False, True)
+        }
+
+    mixed = {"direct": 2.0, "role_play": 1.0}
+    assert methods() == {False: {"direct": 12}, True: {"direct": 4}}
+    assert methods(harmless_method_weights=mixed) == {
+        False: {"direct": 8, "role_play": 4},
+        True: {"direct": 4},
+    }
+    assert methods(harmful_method_weights={"role_play": 1.0}) == {
+        False: {"direct": 12},
+        True: {"role_play": 4},
+    }
