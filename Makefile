@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: install run test test-rules test-postgres lint test-slow bench bench-training bench-judging judge simulate clean
+.PHONY: install run test test-rules test-postgres lint test-slow bench bench-training bench-sampling bench-judging judge simulate clean
 
 install: $(VENV)/.installed
 
@@ -43,6 +43,9 @@ bench: install  ## 100,000 verdicts scored, tested and drawn
 
 bench-training: install  ## seconds of a DPO step our way, against TRL's and PEFT's
 	$(BIN)/python benchmarks/training.py
+
+bench-sampling: install  ## seconds of asking a batch, its shared beginning attended to once and once a row
+	$(BIN)/python benchmarks/sampling.py
 
 bench-judging: install  ## verdicts per second, shared prefix and constrained labels against generating
 	$(BIN)/python benchmarks/judging.py

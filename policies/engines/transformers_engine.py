@@ -57,8 +57,8 @@ class TransformersEngine:
     """One base model and any number of its LoRA adapters, in this process.
 
     `batch_size` is the number of conversations generated side by side. The base's weights are shared by all
-    adapters; `keep` of them stay ready. With `share_heads` what all conversations begin with is attended to at
-    once, on a CPU and for plain decoders (policies.engines.shared_head).
+    adapters; `keep` of them stay ready. With `share_heads` what all conversations begin with is attended to
+    once, on a CPU and by plain decoders (policies.engines.shared_head).
     """
 
     def __init__(
