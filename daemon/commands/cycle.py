@@ -213,7 +213,7 @@ def _strengths(place: Place, row: CycleRow) -> list[str]:
     """Where candidates with `target_err` were moved to, a line each."""
     details = {one.name: one.detail or {} for one in place.store.cycles.stages(row.id)}
     return [
-        f"Strength of {name}: {told['chosen']:g} of what training came to; it begins to refuse "
+        f"Strength of {name}: {told['chosen']:g} (1 is what training ended with); it begins to refuse "
         f"{percent(told['err'])} of {told['prompts']} harmless prompts that gave it no pair "
         f"(target_err {told['target_err']:g})"
         for name, one in details.get("train", {}).items()

@@ -59,6 +59,22 @@ def safe(text: str) -> bool:
     return printable(text) == text
 
 
+# --- show ---------------------------------------------------------------------------------------------
+
+
+def test_strengths_that_candidates_were_moved_to_are_told(run: Run, opened: Store) -> None:
+    cycle = decided_cycle(opened)
+    assert "Strength" not in run("cycle", "show", "1").stdout
+    strength = {"chosen": 1.1, "target_err": 0.05, "prompts": 160, "err": 0.04375, "tried": []}
+    opened.cycles.start_stage(cycle.id, "train", AT)
+    detail = {"dpo": {"strength": strength}, "kto": {"error": "the loss is not a number"}}
+    opened.cycles.finish_stage(cycle.id, "train", AT, detail=detail)
+    told = run("cycle", "show", "1").stdout
+    assert "Strength of dpo: 1.1 (1 is what training ended with); it begins to refuse 4.4 % of 160" in told
+    assert "target_err 0.05" in told
+    assert "Strength of kto" not in told
+
+
 # --- flips --------------------------------------------------------------------------------------------
 
 
