@@ -208,7 +208,7 @@ class Training:
 
     def _job(self, name: str, recipe: Recipe, preferences: Preferences) -> TrainingJob:
         incumbent = self._run.incumbent
-        held_out = [{"prompt": prompt} for prompt in preferences.held_out]
+        held_out: list[dict[str, object]] = [{"prompt": prompt} for prompt in preferences.held_out]
         held_out_path = self._write_rows(f"{recipe.method}.held_out.jsonl", held_out) if held_out else None
         return TrainingJob(
             recipe=recipe,

@@ -102,7 +102,7 @@ def _attention(
     each = heads // groups
     # Queries that share keys become one long row of queries.
     long = query.view(rows, groups, each, tokens, size).permute(1, 0, 2, 3, 4).reshape(1, groups, -1, size)
-    shared, shared_sum = _flash(long, *head, None, scaling)
+    shared, shared_sum = _flash(long, head[0], head[1], None, scaling)
     shared = shared.view(groups, rows, each, tokens, size).transpose(0, 1).reshape(query.shape)
     shared_sum = shared_sum.view(groups, rows, each, tokens).transpose(0, 1).reshape(rows, heads, tokens)
     mask = _own_mask(attention_mask, key.shape[-2], query)
