@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from policies.engines.adapters import ADAPTER_FILES, adapter_digest, settle_conf
 from policies.engines.lora import fuse_lora
 from policies.engines.models import frozen_modules, load_base, pick_device, plain_attention
 from policies.errors import TrainingError
+from policies.training.log_probs import score_tokens
 from policies.training.recipe import Recipe, TrainingJob
 from policies.training.strength import StrengthSearch
 
@@ -57,7 +59,7 @@ class Progress(TrainerCallback):
 
 
 def score_completions_only() -> None:
-    """Let TRL project only the completions' positions through the vocabulary on a CPU too.
+    """Let TRL project only the completions' positions through the vocabulary on a CPU too, and once each.
 
     Off GPUs it scores every position, prompts and padding included, to spare compilers that dislike new
     shapes; an eager CPU has none, and the vocabulary is half of a small model's step. Losses are the same.
@@ -66,6 +68,8 @@ def score_completions_only() -> None:
 
     if pick_device() == "cpu" and hasattr(utils, "_use_triton"):
         utils._use_triton = lambda _device: True
+    if pick_device() == "cpu" and hasattr(utils, "_ChunkedLogProbFunction"):
+        utils._ChunkedLogProbFunction = SimpleNamespace(apply=score_tokens)
 
 
 def load_policy(job: TrainingJob) -> tuple[Any, Any, LoraConfig | None]:

@@ -70,19 +70,22 @@ class Packed:
     def of(cls, input_ids: torch.Tensor, attention_mask: torch.Tensor, widest: int = _WIDEST) -> Packed:
         """`input_ids`, `attention_mask`: (batch, length), padded on the right.
 
-        A packed row is about `widest` tokens wide, or as wide as one row of the batch and its like need.
+        A packed row is about `widest` tokens wide, or as wide as one row of the batch and its like need: what
+        begins alike on both sides of a border is computed on both.
         """
         sizes = attention_mask.sum(1).tolist()
         texts = [row[:size] for row, size in zip(input_ids.tolist(), sizes, strict=True)]
         order = sorted(range(len(texts)), key=lambda i: texts[i])  # what begins alike comes together
         shared = [0, *(parting(texts[i], texts[j]) for i, j in itertools.pairwise(order))]
         total = sum(len(texts[i]) - common for i, common in zip(order, shared, strict=True))
-        room = -(-total // -(-total // widest))  # an even share of as many rows as are needed
+        planned = -(-total // widest)
+        room = -(-total // planned)  # an even share; a row more for the rest would be as wide as all others
         packed = [_Branches()]
         rows = torch.zeros(input_ids.shape, dtype=torch.long)
         columns = torch.zeros(input_ids.shape, dtype=torch.long)
         for i, common in zip(order, shared, strict=True):
-            if packed[-1].ids and len(packed[-1].ids) + (len(texts[i]) - common) // 2 > room:
+            longer = len(packed[-1].ids) + (len(texts[i]) - common) // 2
+            if packed[-1].ids and longer > room and len(packed) < planned:
                 packed.append(_Branches())
             packed[-1].add(texts[i], common if packed[-1].ids else 0)
             rows[i] = len(packed) - 1

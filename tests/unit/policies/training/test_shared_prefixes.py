@@ -139,3 +139,12 @@ def test_a_decoder_that_masks_by_its_own_rules_is_left_alone() -> None:
     unknown.config = MistralConfig(sliding_window=None)
     unknown.config.model_type = "brand_new"
     assert not share_prefixes(unknown)
+
+
+def test_a_packed_batch_has_no_row_more_than_its_tokens_need() -> None:
+    # A third row for the last few tokens would be padded to the width of the others.
+    ids, mask = batch_of([(11, 3, 4)] * 9, system=5)
+    packed = Packed.of(ids, mask, widest=100)
+    needed = 5 + 9 * (11 + 3 + 4)
+    assert packed.input_ids.shape[0] == -(-needed // 100)
+    assert packed.input_ids.numel() < 1.2 * needed
