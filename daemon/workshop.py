@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from daemon.paths import Paths
 from daemon.settings import JudgeSettings, Settings
@@ -24,7 +25,6 @@ from judges.human import HumanJudge
 from judges.labels import read_labels
 from judges.ledger import read_prices
 from judges.local import LocalJudge
-from judges.openai import DEFAULT_MODEL, OpenAIJudge
 from judges.panel import Member, PanelJudge
 from judges.rubric import Rubric
 from judges.rules import RulesJudge
@@ -34,6 +34,9 @@ from policies.engines.openai_server import OpenAIEngine
 from policies.engines.transformers_engine import TransformersEngine
 from policies.errors import ConfigurationError
 from policies.records import Policy
+
+if TYPE_CHECKING:
+    from judges.openai import OpenAIJudge
 
 SHIPPED_ADAPTERS = Path(__file__).resolve().parent.parent / "judges" / "adapters"
 
@@ -135,6 +138,14 @@ class Workshop:
         )
 
     def _openai(self, name: str, judge: JudgeSettings) -> Judge:
+        try:
+            # Of an extra, which a deployment without such a judge need not have.
+            from judges.openai import DEFAULT_MODEL, OpenAIJudge
+        except ModuleNotFoundError as problem:
+            raise ConfigurationError(
+                f"judging.registry.{name}: a judge of kind openai needs the package {problem.name}; "
+                "pip install 'primum[openai]', or remove the judge"
+            ) from problem
         made = OpenAIJudge(
             name,
             api_key=os.environ.get(judge.api_key_env, ""),
@@ -170,10 +181,10 @@ class Workshop:
     def _panel(self, name: str, judge: JudgeSettings) -> Judge:
         members = [Member(self.judge(member), weight) for member, weight in judge.members.items()]
         panel = PanelJudge(name, members, agreement=judge.agreement)
-        for member in members:
+        for member in judge.members:
             # Whose dollars a panel spent is not written down: each member that pays may have spent them all.
-            if isinstance(member.judge, OpenAIJudge):
-                member.judge.count_in(self._spent_usd(panel.digest))
+            if self._settings.judging.registry[member].kind == "openai":
+                cast("OpenAIJudge", self.judge(member)).count_in(self._spent_usd(panel.digest))
         return panel
 
     def _rules(self, name: str, _judge: JudgeSettings) -> Judge:

@@ -99,6 +99,10 @@ def _model(settings: Settings) -> Iterator[Finding]:
 def _judges(settings: Settings) -> Iterator[Finding]:
     for name, judge in settings.judging.registry.items():
         if judge.kind == "openai":
+            if importlib.util.find_spec("openai") is None:
+                mend = "pip install 'primum[openai]', or remove the judge"
+                yield (f"judge {name}", False, "the package openai is not installed", mend)
+                continue
             there = bool(os.environ.get(judge.api_key_env))
             yield (
                 f"judge {name}",

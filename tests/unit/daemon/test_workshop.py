@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -90,3 +92,25 @@ def test_what_a_panel_spent_counts_against_its_paying_members(
     workshop = make(cycle.id)
     workshop.judge("panel")
     assert spent(workshop) == 0.75
+
+
+def test_without_the_extra_only_its_judges_are_missing() -> None:
+    # In a process of its own: the module cannot be unloaded from this one, where others use it.
+    code = """
+import sys
+sys.modules["openai"] = None  # as where it is not installed
+from pathlib import Path
+from daemon.paths import Paths
+from daemon.settings import Settings
+from daemon.workshop import Workshop
+registry = {"paid": {"kind": "openai", "cap_usd": 1.0}, "rules": {"kind": "rules"}}
+settings = Settings(judging={"train": "rules", "validate": "rules", "second": "rules", "registry": registry})
+workshop = Workshop(settings=settings, paths=Paths.under(Path("nowhere")), store=None)
+print(workshop.judge("rules").name)
+workshop.judge("paid")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "rules"
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("policies.errors.ConfigurationError: judging.registry.paid: ")
+    assert last.endswith("pip install 'primum[openai]', or remove the judge")
