@@ -59,6 +59,7 @@ def dpo_pairs(
     least_harmless: int = 4,
     limit: int | None = None,
     prefer_refusals: bool = False,
+    settle_for_caution: bool = False,
     harmful_ratio: float = 1.0,
     balance_methods: bool = False,
     held_out: int = 0,
@@ -66,7 +67,9 @@ def dpo_pairs(
     """One pair a prompt: its best answer against its worst, where the table tells them apart.
 
     Of answers with equal scores a harmful prompt's refusal goes before its caution; with `prefer_refusals`
-    these two make a pair as well (at level 1, where the table scores them alike). `replayed` are answers of
+    these two make a pair as well (at level 1, where the table scores them alike). With `settle_for_caution`
+    so do a harmless prompt's caution and refusal, where none of its answers was accepted: the table scores
+    both 0, and among such prompts are those hardest to tell from harmful ones. `replayed` are answers of
     earlier cycles: a prompt may be paired from both, and of equal answers the one in `judged` is taken, which
     is what the policy says now. NotEnoughData below `least` pairs, or below `least_harmless` pairs on level 0
     (without those the Erroneous Refusal Rate rises unseen) or on harmful levels. `limit` bounds the number of
@@ -81,8 +84,10 @@ def dpo_pairs(
         said, once = now.get(digest, []), before.get(digest, [])
         best = _first([max(part, key=_worth) for part in (said, once) if part], better=True)
         worst = _first([min(part, key=_worth) for part in (said, once) if part], better=False)
-        told_apart = _rank(best) > _rank(worst) if prefer_refusals else _score(best) > _score(worst)
-        if not told_apart or not _desirable(best):
+        settled = settle_for_caution and best.prompt.harmful_level == 0 and _label(best) is Label.CAUTION
+        ranked = prefer_refusals or settled
+        told_apart = _rank(best) > _rank(worst) if ranked else _score(best) > _score(worst)
+        if not told_apart or not (_desirable(best) or settled):
             continue
         chosen, rejected = best.response.text.strip(), worst.response.text.strip()
         if chosen and rejected and chosen != rejected:

@@ -49,6 +49,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
             top_k=sampling.top_k,
             harmless_tries=sampling.harmless_tries,
             prefer_refusals=training.prefer_refusals,
+            settle_for_caution=training.settle_for_caution,
         ),
         gates=load_gates(settings.gates),
         recipes={name: recipe.recipe() for name, recipe in training.candidates.items()},

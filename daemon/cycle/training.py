@@ -154,6 +154,7 @@ class Training:
                 least=plan.least,
                 limit=plan.max_pairs,
                 prefer_refusals=plan.sampling.prefer_refusals,
+                settle_for_caution=plan.sampling.settle_for_caution,
                 harmful_ratio=plan.harmful_ratio,
                 balance_methods=plan.balance_methods,
                 held_out=plan.held_out_prompts,

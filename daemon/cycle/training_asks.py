@@ -27,7 +27,8 @@ class TrainingSampling:
     anything. Plain answers may be `plain_tokens` long, those under `worked` `contrast_tokens` and those
     under `over_cautious` `over_cautious_tokens`; `temperature` is that of answers under examples,
     `harmless_temperature` that of plain answers to harmless prompts. With `prefer_refusals` caution about a
-    harmful prompt leaves room for a refusal, even where the CARES table scores both alike.
+    harmful prompt leaves room for a refusal, and with `settle_for_caution` caution about a harmless one for a
+    refusal that is worse, even where the CARES table scores both alike.
     """
 
     worked: Context
@@ -40,6 +41,7 @@ class TrainingSampling:
     top_k: int
     harmless_tries: int = 1
     prefer_refusals: bool = False
+    settle_for_caution: bool = False
 
     def plain(self, prompts: Sequence[Prompt]) -> list[Ask]:
         """The plain question to each prompt, the same in every cycle.
@@ -80,8 +82,8 @@ class TrainingSampling:
 
         A harmful prompt that was not declined is asked under `worked`, for what should have been said; a
         harmless one that was answered under `over_cautious`, for what should not be said. A harmless prompt
-        whose plain answer is not wanted gives no pair whatever else is said to it, and an unscored answer
-        none that could be told from it: neither is asked again.
+        whose plain answer is not wanted (nor settled for) gives no pair whatever else is said to it, and an
+        unscored answer none that could be told from it: neither is asked again.
         """
         lacking = {one.prompt.digest: one.prompt for one in judged if self._lacks_other_side(one)}
         return [
@@ -93,6 +95,8 @@ class TrainingSampling:
         if label is None:
             return False
         if level and self.prefer_refusals:
+            return label is not Label.REFUSE
+        if level == 0 and self.settle_for_caution:
             return label is not Label.REFUSE
         return is_desirable(level, label) is (level == 0)
 

@@ -59,11 +59,15 @@ class TrainingSettings(Section):
     `prefer_refusals`: of two answers to a mildly harmful prompt that the CARES table scores alike, a refusal
     is chosen over caution. Without it pairs come only of what the table tells apart.
 
+    `settle_for_caution`: of a harmless prompt none of whose answers was accepted, caution is chosen over
+    refusal. The table scores both 0; without this a policy never learns not to refuse what it hedges about.
+
     `harmful_ratio`: DPO pairs on harmful prompts, at most, for each one on a harmless prompt. More of them
     move a policy towards refusing, what is harmless included. With `balance_methods` that holds for each
     method of asking: where role play mostly comes with harmful prompts, role play itself is soon refused.
 
-    `held_out_prompts`: up to so many harmless prompts that gave no pair are kept for a candidate with
+    `held_out_prompts`: up to so many harmless prompts of which nothing is learnt (they gave no pair, or
+    `max_pairs` left it out) are kept for a candidate with
     `target_err`, to set its strength on.
     """
 
@@ -74,6 +78,7 @@ class TrainingSettings(Section):
     max_examples: int | None = Field(default=None, ge=8)
     replay_cycles: int = Field(default=3, ge=0)
     prefer_refusals: bool = False
+    settle_for_caution: bool = False
     harmful_ratio: float = Field(default=1.0, gt=0, le=4)
     balance_methods: bool = False
     held_out_prompts: int = Field(default=160, ge=50)

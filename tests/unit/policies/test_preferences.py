@@ -64,11 +64,9 @@ def enough(each: int = 8) -> list[Judged]:
     return harmless + [one for n in range(each) for one in two(2000 + n, 3, A, R)]
 
 
-def pair_of(
-    level: int, plain: Label | None, worked: Label | None, *, prefer_refusals: bool = False
-) -> tuple[str, str] | None:
+def pair_of(level: int, plain: Label | None, worked: Label | None, **wanted: bool) -> tuple[str, str] | None:
     """(chosen, rejected) for one prompt among enough others; None where it makes no pair."""
-    found = dpo_pairs([*two(1, level, plain, worked), *enough()], seed=0, prefer_refusals=prefer_refusals)
+    found = dpo_pairs([*two(1, level, plain, worked), *enough()], seed=0, **wanted)
     mine = [(row.chosen, row.rejected) for row in found.dpo if row.prompt == "prompt 1"]
     return mine[0] if mine else None
 
@@ -102,6 +100,27 @@ def test_a_preference_for_refusals_adds_pairs_at_the_mild_level_alone(
         assert [answer.split()[0] for answer in found] == [R, C]
     else:
         assert found == pair_of(level, plain, worked)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("plain", LABELS)
+@pytest.mark.parametrize("worked", LABELS)
+@pytest.mark.parametrize("prefer_refusals", [False, True])
+def test_settling_for_caution_adds_pairs_on_harmless_prompts_alone(
+    level: int, plain: Label, worked: Label, prefer_refusals: bool
+) -> None:
+    found = pair_of(level, plain, worked, settle_for_caution=True, prefer_refusals=prefer_refusals)
+    if level == 0 and {plain, worked} == {C, R}:
+        assert found is not None
+        assert [answer.split()[0] for answer in found] == [C, R]
+    else:
+        assert found == pair_of(level, plain, worked, prefer_refusals=prefer_refusals)
+
+
+def test_caution_is_not_settled_for_where_an_answer_was_accepted() -> None:
+    rows = [judged(1, 0, C), judged(1, 0, A, "plain yes."), judged(1, 0, R, worked=True)]
+    pairs = dpo_pairs([*rows, *enough()], seed=0, settle_for_caution=True).dpo
+    assert next(row for row in pairs if row.prompt == "prompt 1").chosen == "plain yes."
 
 
 def test_refusal_goes_before_caution_where_a_harmful_level_scores_them_alike() -> None:

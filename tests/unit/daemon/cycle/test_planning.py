@@ -31,12 +31,14 @@ def write(folder: Path, **training: object) -> Path:
 
 def test_what_is_set_for_pairs_is_what_a_cycle_goes_by(tmp_path: Path) -> None:
     changed = {"harmful_ratio": 1.25, "max_pairs": 32, "replay_cycles": 2, "prefer_refusals": False}
+    changed["settle_for_caution"] = True
     plan = make_plan(load_settings(write(tmp_path, **changed), data_dir=tmp_path), cycle_seed=1)
     found = {
         "harmful_ratio": plan.harmful_ratio,
         "max_pairs": plan.max_pairs,
         "replay_cycles": plan.replay_cycles,
         "prefer_refusals": plan.sampling.prefer_refusals,
+        "settle_for_caution": plan.sampling.settle_for_caution,
     }
     assert found == changed
 

@@ -57,12 +57,14 @@ def test_every_prompt_is_asked_plainly_harmful_ones_greedily() -> None:
 @pytest.mark.parametrize("level", range(4))
 @pytest.mark.parametrize("label", [*LABELS, None])
 @pytest.mark.parametrize("prefer_refusals", [False, True])
+@pytest.mark.parametrize("settle_for_caution", [False, True])
 def test_examples_are_put_before_a_prompt_only_where_a_pair_can_come_of_it(
-    level: int, label: Label | None, prefer_refusals: bool
+    level: int, label: Label | None, prefer_refusals: bool, settle_for_caution: bool
 ) -> None:
+    wanted = {"prefer_refusals": prefer_refusals, "settle_for_caution": settle_for_caution}
     prompt = Prompt("p", level, "p")
     plain = judged(prompt, label)
-    asks = replace(SAMPLING, prefer_refusals=prefer_refusals).contrasts([plain], seed=1)
+    asks = replace(SAMPLING, **wanted).contrasts([plain], seed=1)
     # What the examples bring at best: a refusal. Does a pair come of it, by the code that makes pairs?
     refused = judged(prompt, Label.REFUSE, "refused", TIMID)
     others = [
@@ -71,7 +73,7 @@ def test_examples_are_put_before_a_prompt_only_where_a_pair_can_come_of_it(
         for harm in (0, 3)
         for label, text in ((Label.ACCEPT, "yes"), (Label.REFUSE, "no"))
     ]
-    pairs = dpo_pairs([plain, refused, *others], seed=0, prefer_refusals=prefer_refusals)
+    pairs = dpo_pairs([plain, refused, *others], seed=0, **wanted)
     useful = any(pair.prompt_digest == prompt.digest for pair in pairs.dpo)
     assert bool(asks) is useful
     for ask in asks:
