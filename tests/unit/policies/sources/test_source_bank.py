@@ -47,7 +47,7 @@ def test_only_harmless_prompts_are_hard_benign_and_rewrites_carry_it() -> None:
 
 def test_no_near_duplicates_remain_and_none_had_to_be_dropped(bases: list[Prompt]) -> None:
     assert near_duplicate_pairs([p.text for p in bases]) == []
-    assert len(bases) == 1806
+    assert len(bases) == 2006
 
 
 def test_another_seed_frames_otherwise_and_asks_the_same(bases: list[Prompt]) -> None:
