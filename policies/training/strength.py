@@ -169,9 +169,9 @@ class StrengthSearch:
     ) -> None:
         if len(harmless) < LEAST_PROMPTS:
             raise NotEnoughData(
-                f"target_err: {len(harmless)} harmless prompts gave no pair, and at least {LEAST_PROMPTS} "
-                "are needed to set a candidate's strength on; lower training.max_pairs, raise "
-                "sampling.train_prompts, or leave target_err out"
+                f"target_err: {len(harmless)} harmless prompts are not learnt from, and at least "
+                f"{LEAST_PROMPTS} are needed to set a candidate's strength on; lower training.max_pairs, "
+                "raise sampling.train_prompts, or leave target_err out"
             )
         self._model, self._tokenizer, self._harmless, self._target = model, tokenizer, harmless, target
         self._openings = refusal_openings(rows, tokenizer)
