@@ -99,7 +99,6 @@ def dpo_pairs(
                 chosen_cut=was_cut(best.response),
                 rejected_cut=was_cut(worst.response),
                 harmful=best.prompt.harmful_level > 0,
-                settled=settled,
             )
             pairs.append((best.prompt, pair))
     harmless = sum(not pair.harmful for _, pair in pairs)

@@ -175,8 +175,7 @@ class KtoExample:
 class DpoPair:
     """Two answers to the same prompt (arXiv 2305.18290). `…_cut`: as in KtoExample.
 
-    `harmful`: is the prompt of a level above 0, so that the chosen answer declines? `settled`: the chosen
-    answer is the lesser evil, and not to be learnt by heart.
+    `harmful`: is the prompt of a level above 0, so that the chosen answer declines?
     """
 
     prompt: str
@@ -186,7 +185,6 @@ class DpoPair:
     chosen_cut: bool = False
     rejected_cut: bool = False
     harmful: bool = False
-    settled: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from trl import DPOConfig
 from policies.training.core import Progress, common_arguments
 from policies.training.recipe import TrainingJob
 from policies.training.shared_prefixes import share_prefixes
-from policies.training.trainers import KIND, SETTLED, OpenEndedDPOTrainer
+from policies.training.trainers import KIND, OpenEndedDPOTrainer
 
 _REFERENCE_BATCH = 16  # pairs; no gradients are kept
 
@@ -28,10 +28,7 @@ def build(
     scratch: Path,
     progress: Progress,
 ) -> Any:
-    """A DPOTrainer over rows with `prompt`, `chosen`, `rejected`, `chosen_cut`, `rejected_cut`, `harmful`.
-
-    `settled` is as in DpoPair, and no where a row has none.
-    """
+    """A DPOTrainer over rows with `prompt`, `chosen`, `rejected`, `chosen_cut`, `rejected_cut`, `harmful`."""
     data = Dataset.from_list(
         [
             {
@@ -41,7 +38,6 @@ def build(
                 "chosen_cut": bool(row["chosen_cut"]),
                 "rejected_cut": bool(row["rejected_cut"]),
                 KIND: bool(row["harmful"]),
-                SETTLED: bool(row.get("settled", False)),
             }
             for row in rows
         ]

@@ -18,7 +18,6 @@ from policies.training.ends import leave_open
 from policies.training.shared_prefixes import parting
 
 LENGTH = "length"  # the column that transformers groups by
-SETTLED = "settled"  # the column that says which chosen answers are only the lesser evil
 KIND = "harmful"  # the column whose values come evenly mixed where batches are not grouped by length
 
 
@@ -38,15 +37,11 @@ class _FirstTokens:
 
 
 def contrasted(dataset: Dataset, decision: int) -> Dataset:
-    """`dataset` with rejected answers cut `decision` tokens behind where they part from the chosen ones.
-
-    So are chosen ones that were only settled for: not to refuse is learnt from them, not how to hedge.
-    """
+    """`dataset` with rejected answers cut `decision` tokens behind where they part from the chosen ones."""
 
     def cut(row: dict[str, Any]) -> dict[str, Any]:
-        chosen, rejected = row["chosen_ids"], row["rejected_ids"]
-        end = parting(chosen, rejected) + decision
-        return {"rejected_ids": rejected[:end], "chosen_ids": chosen[:end] if row[SETTLED] else chosen}
+        rejected = row["rejected_ids"]
+        return {"rejected_ids": rejected[: parting(row["chosen_ids"], rejected) + decision]}
 
     return dataset.map(cut)
 

@@ -119,10 +119,8 @@ def test_settling_for_caution_adds_pairs_on_harmless_prompts_alone(
 
 def test_caution_is_not_settled_for_where_an_answer_was_accepted() -> None:
     rows = [judged(1, 0, C), judged(1, 0, A, "plain yes."), judged(1, 0, R, worked=True)]
-    rows += two(2, 0, C, R)
-    pairs = {pair.prompt: pair for pair in dpo_pairs([*rows, *enough()], seed=0, settle_for_caution=True).dpo}
-    assert pairs["prompt 1"].chosen == "plain yes."
-    assert [prompt for prompt, pair in pairs.items() if pair.settled] == ["prompt 2"]
+    pairs = dpo_pairs([*rows, *enough()], seed=0, settle_for_caution=True).dpo
+    assert next(row for row in pairs if row.prompt == "prompt 1").chosen == "plain yes."
 
 
 def test_refusal_goes_before_caution_where_a_harmful_level_scores_them_alike() -> None:

@@ -133,21 +133,6 @@ def test_the_first_tokens_alone_are_contrasted_and_the_whole_chosen_answer_is_le
     assert torch.isclose(loss, math.log(2) + first.args.loss_weights[1] * nll, atol=1e-4)
 
 
-def test_of_an_answer_that_was_settled_for_only_the_decision_is_learnt(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def chosen(name: str) -> list[list[int]]:
-        recipe = {"epochs": 1, "decision_tokens": 1, "answer_tokens": 4, "whole_share": 0.5}
-        trainer = trainer_of(job(tmp_path / name, tiny_model, "dpo", **recipe), tmp_path / name)
-        return [list(ids) for ids in trainer.train_dataset["chosen_ids"]]
-
-    before = chosen("none")
-    settled = [{**row, "settled": n % 2 == 1} for n, row in enumerate(ROWS["dpo"])]
-    monkeypatch.setitem(ROWS, "dpo", settled)
-    for row, learnt, whole in zip(settled, chosen("some"), before, strict=True):
-        assert learnt == (whole[:1] if row["settled"] else whole)  # these answers part at their first token
-
-
 @pytest.mark.parametrize(
     ("chosen", "rejected", "at"),
     [([5, 1, 2], [6, 1, 2], 0), ([5, 1, 2], [5, 1, 7], 2), ([5], [5, 1], 1), ([5, 1], [5], 1), ([], [5], 0)],
