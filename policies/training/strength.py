@@ -18,7 +18,9 @@ import torch
 
 from policies.errors import NotEnoughData
 
-STRENGTHS = tuple(step / 10 for step in range(5, 17))  # 0.5 to 1.6; 1 is what training ended with
+# 0.5 to 1.1; 1 is what training ended with. Farther out an answer begins and then turns into a refusal, and
+# harmless prompts that were declined without its being their first words are not counted here.
+STRENGTHS = tuple(step / 20 for step in range(10, 23))
 LEAST_PROMPTS = 50
 _OPENING = 3  # tokens: "I", "'m", "sorry"; by then an answer has declined or not
 _COMMON = 0.02  # of all refusals, for an opening to count; each costs a branch of every prompt
@@ -70,21 +72,34 @@ def _trainable(model: Any) -> list[tuple[str, torch.Tensor]]:
 
 
 def largest_within(share: Callable[[float], float], target: float, prompts: int) -> Strength:
-    """The largest of STRENGTHS whose `share` is at most `target`, by bisection; the smallest where none is.
+    """The largest of STRENGTHS to be reached from 1 without passing one whose `share` is beyond `target`.
 
-    A share that does not rise all the way may hide a larger one from the bisection; what is returned was
-    measured.
+    Upwards one by one: farther out a policy loses its thread, and begins fewer refusals again. Below 1, where
+    it refuses less the nearer it is to where training began, by bisection; the smallest where none is within.
     """
     tried: dict[float, float] = {}
-    low, high = -1, len(STRENGTHS)  # the first is taken to be within, the last to be beyond
+
+    def within(strength: float) -> bool:
+        tried[strength] = share(strength)
+        return tried[strength] <= target
+
+    weaker = [strength for strength in STRENGTHS if strength < 1]
+    if within(1.0):
+        chosen = 1.0
+        for strength in STRENGTHS:
+            if strength > 1:
+                if not within(strength):
+                    break
+                chosen = strength
+        return Strength(chosen, target, prompts, tried)
+    low, high = -1, len(weaker)  # the first is taken to be within, the last to be beyond
     while high - low > 1:
         middle = (low + high) // 2
-        tried[STRENGTHS[middle]] = share(STRENGTHS[middle])
-        if tried[STRENGTHS[middle]] <= target:
+        if within(weaker[middle]):
             low = middle
         else:
             high = middle
-    return Strength(STRENGTHS[max(low, 0)], target, prompts, tried)
+    return Strength(weaker[max(low, 0)], target, prompts, tried)
 
 
 def refusal_openings(rows: Sequence[Mapping[str, Any]], tokenizer: Any) -> list[tuple[int, ...]]:
