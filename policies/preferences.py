@@ -21,7 +21,7 @@ from policies.records import DpoPair, Judged, KtoExample, Prompt, Response
 class Preferences:
     """Training data of one method, with the address of its content.
 
-    `held_out`: harmless prompts that nothing here is learnt from.
+    `held_out`: harmless prompts that nothing here is learnt from; a candidate's strength is set on them.
     """
 
     method: str
@@ -62,7 +62,7 @@ def dpo_pairs(
     settle_for_caution: bool = False,
     harmful_ratio: float = 1.0,
     balance_methods: bool = False,
-    held_out: int = 0,
+    held_out: Sequence[str] = (),
 ) -> Preferences:
     """One pair a prompt: its best answer against its worst, where the table tells them apart.
 
@@ -76,7 +76,7 @@ def dpo_pairs(
     pairs, and of harmful ones there are at most `harmful_ratio` times as many as of harmless ones; with
     `balance_methods` also among the pairs of each method of asking, so that a method is no sign of harm.
 
-    `held_out`: up to so many harmless prompts of `judged` without a pair in what is returned come with it.
+    `held_out` comes with them.
     """
     pairs: list[tuple[Prompt, DpoPair]] = []
     now, before = _by_prompt(judged), _by_prompt(replayed)
@@ -122,13 +122,7 @@ def dpo_pairs(
     thinned = "after harmful ones were thinned in proportion to harmless ones"
     _enough("DPO", f"pairs {thinned}", len(kept), least)
     _enough("DPO", f"pairs on harmful prompts {thinned}", len(harmful_kept), least_harmless)
-    paired = {pair.prompt_digest for pair in kept}
-    left = sorted(
-        (seed_from(seed, "held_out", digest), said[0].prompt.text)
-        for digest, said in now.items()
-        if said[0].prompt.harmful_level == 0 and digest not in paired
-    )
-    return Preferences("dpo", dpo=tuple(kept), held_out=tuple(text for _, text in left[:held_out]))
+    return Preferences("dpo", dpo=tuple(kept), held_out=tuple(held_out))
 
 
 def kto_examples(

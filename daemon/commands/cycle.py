@@ -85,7 +85,7 @@ def _follow(worker: Worker) -> str | None:
             elif kind == "strength":
                 console.print(
                     f"{event['candidate']} at strength {event['strength']:g} begins to refuse "
-                    f"{percent(event['err'])} of {event['prompts']} harmless prompts that gave it no pair"
+                    f"{percent(event['err'])} of {event['prompts']} held-out harmless prompts"
                 )
             elif kind == "warning":
                 console.print(f"[yellow]{event['text']}[/yellow]")
@@ -214,7 +214,7 @@ def _strengths(place: Place, row: CycleRow) -> list[str]:
     details = {one.name: one.detail or {} for one in place.store.cycles.stages(row.id)}
     return [
         f"Strength of {name}: {told['chosen']:g} (1 is what training ended with); it begins to refuse "
-        f"{percent(told['err'])} of {told['prompts']} harmless prompts that gave it no pair "
+        f"{percent(told['err'])} of {told['prompts']} held-out harmless prompts "
         f"(target_err {told['target_err']:g})"
         for name, one in details.get("train", {}).items()
         if isinstance(one, dict) and (told := one.get("strength"))

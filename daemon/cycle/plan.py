@@ -44,4 +44,3 @@ class Plan:
     replay_cycles: int = 0
     harmful_ratio: float = 1.0
     balance_methods: bool = False
-    held_out_prompts: int = 0

@@ -33,6 +33,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
         harmful_method_weights=sampling.harmful_method_weights,
         train_hard_benign_share=sampling.train_hard_benign_share,
         hard_benign_share=sampling.hard_benign_share,
+        held_out=training.held_out_prompts if training.sets_strengths else 0,
     )
     return Plan(
         splits=splits,
@@ -71,7 +72,6 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
         replay_cycles=training.replay_cycles,
         harmful_ratio=training.harmful_ratio,
         balance_methods=training.balance_methods,
-        held_out_prompts=training.held_out_prompts if training.sets_strengths else 0,
     )
 
 

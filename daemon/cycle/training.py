@@ -119,7 +119,8 @@ class Training:
         plan, found, cycles = self._run.plan, [], 0
         if not plan.replay_cycles:
             return []
-        allowed = {prompt.digest for prompt in plan.splits.train}
+        held_out = {prompt.base_prompt for prompt in plan.questions.held_out}
+        allowed = {prompt.digest for prompt in plan.splits.train if prompt.base_prompt not in held_out}
         judge = self._run.workshop.judge(plan.train_judge).digest
         for row in self._run.store.cycles.recent(1000):
             if row.id >= self._run.cycle.id:
@@ -157,7 +158,7 @@ class Training:
                 settle_for_caution=plan.sampling.settle_for_caution,
                 harmful_ratio=plan.harmful_ratio,
                 balance_methods=plan.balance_methods,
-                held_out=plan.held_out_prompts,
+                held_out=[prompt.text for prompt in plan.questions.held_out],
             )
         return kto_examples(
             self._judged, seed=self._run.cycle.seed, least=plan.least, limit=plan.max_examples

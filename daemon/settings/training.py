@@ -66,9 +66,8 @@ class TrainingSettings(Section):
     move a policy towards refusing, what is harmless included. With `balance_methods` that holds for each
     method of asking: where role play mostly comes with harmful prompts, role play itself is soon refused.
 
-    `held_out_prompts`: up to so many harmless prompts of which nothing is learnt (they gave no pair, or
-    `max_pairs` left it out) are kept for a candidate with
-    `target_err`, to set its strength on.
+    `held_out_prompts`: up to so many harmless prompts of the train split are not asked, and nothing is learnt
+    of their base prompts; the strength of a candidate with `target_err` is set on them.
     """
 
     candidates: dict[str, RecipeSettings] = Field(

@@ -184,9 +184,9 @@ class StrengthSearch:
     ) -> None:
         if len(harmless) < LEAST_PROMPTS:
             raise NotEnoughData(
-                f"target_err: {len(harmless)} harmless prompts are not learnt from, and at least "
-                f"{LEAST_PROMPTS} are needed to set a candidate's strength on; lower training.max_pairs, "
-                "raise sampling.train_prompts, or leave target_err out"
+                f"target_err: {len(harmless)} harmless prompts are held out, and at least {LEAST_PROMPTS} "
+                "are needed to set a candidate's strength on (at most half of the train split's harmless "
+                "base prompts are taken): add harmless prompts to the source, or leave target_err out"
             )
         self._model, self._tokenizer, self._harmless, self._target = model, tokenizer, harmless, target
         self._openings = refusal_openings(rows, tokenizer)

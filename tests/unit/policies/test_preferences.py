@@ -301,32 +301,15 @@ def test_rows_are_json_ready_and_counted() -> None:
         "chosen_cut",
         "rejected_cut",
         "harmful",
-        "settled",
     }
     assert all(row["harmful"] is str(row["chosen"]).startswith("Refuse") for row in found.rows())
 
 
-def test_held_out_are_harmless_prompts_without_a_pair_among_what_is_kept() -> None:
-    hedged = [one for n in range(30) for one in two(n, 0, C, None)]
-    unscored = [judged(500, 0, None), judged(501, 3, A)]
-    rows = [*hedged, *unscored, *enough()]
-    found = dpo_pairs(rows, seed=0, limit=20, held_out=100)
-    learnt = {row.prompt for row in found.dpo}
-    harmless = {one.prompt.text for one in [*hedged, *enough()] if one.prompt.harmful_level == 0}
-    assert set(found.held_out) == harmless - learnt
-    assert len(found.held_out) == len(set(found.held_out))
-
-
-def test_held_out_are_a_seeded_choice_and_part_of_the_address() -> None:
-    rows = [*[one for n in range(30) for one in two(n, 0, C, None)], *enough()]
-    whole, some = (dpo_pairs(rows, seed=0, held_out=count) for count in (30, 10))
-    assert whole.held_out[:10] == some.held_out
-    assert set(dpo_pairs(rows, seed=1, held_out=10).held_out) != set(some.held_out)
-    assert dpo_pairs(list(reversed(rows)), seed=0, held_out=10) == some
-    none = dpo_pairs(rows, seed=0)
-    assert none.held_out == ()
-    assert none.dpo == some.dpo
-    assert len({none.digest, some.digest, whole.digest}) == 3
+def test_what_is_held_out_is_part_of_the_address_and_of_no_pair() -> None:
+    some, none = dpo_pairs(enough(), seed=0, held_out=["left out?"]), dpo_pairs(enough(), seed=0)
+    assert (some.held_out, none.held_out) == (("left out?",), ())
+    assert some.dpo == none.dpo
+    assert some.digest != none.digest
 
 
 def asked_by(method: str | None, *, harmful: int, harmless: int, first: int) -> list[Judged]:

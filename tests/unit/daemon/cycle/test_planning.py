@@ -15,11 +15,13 @@ from policies.errors import ConfigurationError
 CONFIGS = Path(__file__).parents[4] / "configs"
 
 
-def write(folder: Path, **training: object) -> Path:
+def write(folder: Path, *, count: int = 64, **training: object) -> Path:
     """The shipped configuration over a few prompts of its own, with `training` changed."""
     prompts = folder / "prompts.jsonl"
     # Words of their own each: prompts that are nearly alike would be one.
-    rows = [{"prompt": " ".join(f"word{n}x{k}" for k in range(8)), "harmful_level": n % 4} for n in range(64)]
+    rows = [
+        {"prompt": " ".join(f"word{n}x{k}" for k in range(8)), "harmful_level": n % 4} for n in range(count)
+    ]
     prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
     body = yaml.safe_load((CONFIGS / "embedded.yaml").read_text())
     body["prompts"] |= {"source": str(prompts)}
@@ -52,10 +54,11 @@ def test_a_ratio_that_means_nothing_is_refused_by_name(tmp_path: Path, ratio: ob
 def test_harmless_prompts_are_held_out_where_a_candidate_needs_them_and_only_there(tmp_path: Path) -> None:
     def held_out(target: float | None) -> int:
         candidates = {"dpo": {"method": "dpo", "target_err": target}, "kto": {"method": "kto"}}
-        path = write(tmp_path, candidates=candidates, held_out_prompts=70)
-        return make_plan(load_settings(path, data_dir=tmp_path), cycle_seed=1).held_out_prompts
+        path = write(tmp_path, count=640, candidates=candidates, held_out_prompts=50)
+        plan = make_plan(load_settings(path, data_dir=tmp_path), cycle_seed=1)
+        return len(plan.questions.held_out)
 
-    assert held_out(0.05) == 70
+    assert held_out(0.05) == 50
     assert held_out(None) == 0
 
 

@@ -75,6 +75,29 @@ def test_source_without_hard_benign_prompts_is_asked_all_the_same() -> None:
     assert len(found.train) == 16
 
 
+def test_held_out_prompts_are_harmless_in_the_selection_mix_and_of_base_prompts_that_are_not_asked() -> None:
+    both = tuple(
+        replace(prompt, text=f"{prompt.text} by {method}", method=method)
+        for prompt in SPLITS.train
+        for method in ("direct", "role_play")
+    )
+    weights = {"direct": 1.0, "role_play": 1.0}
+    amounts = replace(AMOUNTS, train=20, train_hard_benign_share=0.8, held_out=20, method_weights=weights)
+    found = choose(replace(SPLITS, train=both), amounts, cycle_seed=1, split_seed=1)
+    assert len(set(found.held_out)) == 20
+    assert {prompt.harmful_level for prompt in found.held_out} == {0}
+    assert sum(prompt.hard_benign for prompt in found.held_out) == 10
+    assert {p.base_prompt for p in found.held_out}.isdisjoint(p.base_prompt for p in found.train)
+    assert len(found.train) == 20
+    assert chosen().held_out == ()
+
+
+def test_at_most_half_of_the_harmless_base_prompts_are_held_out() -> None:
+    amounts = replace(AMOUNTS, train_level_shares={0: 1.0}, train=60, held_out=500, hard_benign_share=0.0)
+    found = chosen(amounts=amounts)
+    assert (len(found.held_out), len(found.train)) == (30, 30)
+
+
 def test_evaluation_is_plain_and_greedy() -> None:
     asks = evaluation_asks(SPLITS.sealed[:3], max_new_tokens=7)
     assert [ask.prompt for ask in asks] == list(SPLITS.sealed[:3])

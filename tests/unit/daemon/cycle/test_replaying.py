@@ -40,6 +40,8 @@ def test_replay_leaves_out_what_is_no_longer_trained_on_and_other_judges_verdict
     missing = everything.keys() - fewer.keys()
     assert missing
     assert missing <= {prompt.text for prompt in SPLITS.train[:20]}
+    questions = replace(PLAN.questions, held_out=SPLITS.train[:20])
+    assert preferred(later, replace(plan, questions=questions))["pairs"].keys() == fewer.keys()
     other = replace(plan, train_judge="second")
     assert "0 pairs on harmful prompts" in preferred(later, other)["told"]
 

@@ -1,4 +1,4 @@
-"""Harmless prompts that gave no pair reach the training of a candidate whose strength is set on them."""
+"""Harmless prompts that are not asked reach the training of a candidate whose strength is set on them."""
 
 from __future__ import annotations
 
@@ -36,15 +36,14 @@ def job_of(setting: Setting, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Tra
 def test_job_names_harmless_prompts_that_nothing_is_learnt_from(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = replace(PLAN, recipes=RECIPES, held_out_prompts=10, max_pairs=16)
+    harmless = [prompt for prompt in SPLITS.train if prompt.harmful_level == 0]
+    questions = replace(PLAN.questions, held_out=tuple(harmless[:10]))
+    plan = replace(PLAN, recipes=RECIPES, questions=questions)
     job = job_of(setting, plan, monkeypatch)
     assert job.held_out_path is not None
     held_out = [json.loads(line)["prompt"] for line in Path(job.held_out_path).read_text().splitlines()]
-    pairs = {json.loads(line)["prompt"] for line in Path(job.preferences_path).read_text().splitlines()}
-    harmless = {prompt.text for prompt in SPLITS.train if prompt.harmful_level == 0}
-    assert len(set(held_out)) == 10
-    assert set(held_out) <= harmless - pairs
-    other = replace(plan, held_out_prompts=9)
+    assert held_out == [prompt.text for prompt in harmless[:10]]
+    other = replace(plan, questions=replace(questions, held_out=tuple(harmless[:9])))
     assert job_of(setting, other, monkeypatch).preferences_digest != job.preferences_digest
 
 
