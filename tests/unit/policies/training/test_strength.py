@@ -217,7 +217,7 @@ def test_too_few_prompts_to_set_it_on_fail_the_candidate_and_leave_nothing(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     made = with_strength(tmp_path, tiny_model, 0.3, prompts=LEAST_PROMPTS - 1)
-    with pytest.raises(NotEnoughData, match=r"49 harmless prompts are not learnt from.*max_pairs"):
+    with pytest.raises(NotEnoughData, match=r"49 harmless prompts are held out.*add harmless prompts"):
         run(made, build, report=lambda _: None)
     assert not Path(made.output_dir).exists()
     with pytest.raises(NotEnoughData, match="0 harmless prompts"):
