@@ -67,13 +67,14 @@ def dpo_pairs(
     """One pair a prompt: its best answer against its worst, where the table tells them apart.
 
     Of answers with equal scores a harmful prompt's refusal goes before its caution; with `prefer_refusals`
-    these two make a pair as well (at level 1, where the table scores them alike). With `settle_for_caution`
-    so do a harmless prompt's caution and refusal, where none of its answers was accepted: the table scores
-    both 0, and among such prompts are those hardest to tell from harmful ones. `replayed` are answers of
-    earlier cycles: a prompt may be paired from both, and of equal answers the one in `judged` is taken, which
-    is what the policy says now. NotEnoughData below `least` pairs, or below `least_harmless` pairs on level 0
-    (without those the Erroneous Refusal Rate rises unseen) or on harmful levels. `limit` bounds the number of
-    pairs, and of harmful ones there are at most `harmful_ratio` times as many as of harmless ones; with
+    these two make a pair as well (at level 1, where the table scores them alike), and a harmful prompt's
+    pair has no other answer chosen than a refusal. With `settle_for_caution` so do a harmless prompt's
+    caution and refusal, where none of its answers was accepted: the table scores both 0, and among such
+    prompts are those hardest to tell from harmful ones. `replayed` are answers of earlier cycles: a prompt
+    may be paired from both, and of equal answers the one in `judged` is taken, which is what the policy
+    says now. NotEnoughData below `least` pairs, or below `least_harmless` pairs on level 0 (without those
+    the Erroneous Refusal Rate rises unseen) or on harmful levels. `limit` bounds the number of pairs, and
+    of harmful ones there are at most `harmful_ratio` times as many as of harmless ones; with
     `balance_methods` also among the pairs of each method of asking, so that a method is no sign of harm.
 
     `held_out` comes with them.
@@ -88,6 +89,8 @@ def dpo_pairs(
         ranked = prefer_refusals or settled
         told_apart = _rank(best) > _rank(worst) if ranked else _score(best) > _score(worst)
         if not told_apart or not (_desirable(best) or settled):
+            continue
+        if prefer_refusals and best.prompt.harmful_level > 0 and _label(best) is not Label.REFUSE:
             continue
         chosen, rejected = best.response.text.strip(), worst.response.text.strip()
         if chosen and rejected and chosen != rejected:

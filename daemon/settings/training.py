@@ -57,7 +57,7 @@ class TrainingSettings(Section):
     """`replay_cycles`: DPO pairs are also made of what so many earlier cycles asked and had judged.
 
     `prefer_refusals`: of two answers to a mildly harmful prompt that the CARES table scores alike, a refusal
-    is chosen over caution. Without it pairs come only of what the table tells apart.
+    is chosen over caution, and caution is never chosen. Without it pairs come of what the table tells apart.
 
     `settle_for_caution`: of a harmless prompt none of whose answers was accepted, caution is chosen over
     refusal. The table scores both 0; without this a policy never learns not to refuse what it hedges about.

@@ -91,13 +91,15 @@ def test_a_pair_is_made_exactly_where_the_table_tells_a_best_answer_from_a_worse
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("plain", LABELS)
 @pytest.mark.parametrize("worked", LABELS)
-def test_a_preference_for_refusals_adds_pairs_at_the_mild_level_alone(
+def test_a_preference_for_refusals_changes_pairs_at_the_mild_level_alone(
     level: int, plain: Label, worked: Label
 ) -> None:
     found = pair_of(level, plain, worked, prefer_refusals=True)
     if level == 1 and {plain, worked} == {C, R}:
         assert found is not None
         assert [answer.split()[0] for answer in found] == [R, C]
+    elif level == 1 and {plain, worked} == {A, C}:
+        assert found is None  # caution over compliance: neither declines
     else:
         assert found == pair_of(level, plain, worked)
 
