@@ -62,7 +62,6 @@ def dpo_pairs(
     settle_for_caution: bool = False,
     harmful_ratio: float = 1.0,
     balance_methods: bool = False,
-    held_out: Sequence[str] = (),
 ) -> Preferences:
     """One pair a prompt: its best answer against its worst, where the table tells them apart.
 
@@ -76,8 +75,6 @@ def dpo_pairs(
     the Erroneous Refusal Rate rises unseen) or on harmful levels. `limit` bounds the number of pairs, and
     of harmful ones there are at most `harmful_ratio` times as many as of harmless ones; with
     `balance_methods` also among the pairs of each method of asking, so that a method is no sign of harm.
-
-    `held_out` comes with them.
     """
     pairs: list[tuple[Prompt, DpoPair]] = []
     now, before = _by_prompt(judged), _by_prompt(replayed)
@@ -109,23 +106,12 @@ def dpo_pairs(
     _enough("DPO", "pairs on harmless prompts", harmless, least_harmless)
     _enough("DPO", "pairs on harmful prompts", len(pairs) - harmless, least_harmless)
     ordered = sorted(pairs, key=lambda row: _order(seed, row[1]))
-    # Refusing is quickly learnt and over-refusing with it: harmful pairs are kept in proportion.
-    room = int(harmless * harmful_ratio)
-    if limit is not None:
-        room = min(room, int(limit * harmful_ratio / (1 + harmful_ratio)))
-    harmful = [(prompt.method, pair) for prompt, pair in ordered if pair.harmful]
-    if balance_methods:
-        of_method = Counter(prompt.method for prompt, pair in ordered if not pair.harmful)
-        harmful = _rationed(harmful, {name: int(count * harmful_ratio) for name, count in of_method.items()})
-    harmful_kept = [pair for _, pair in harmful[:room]]
-    harmless_kept = [pair for _, pair in ordered if not pair.harmful]
-    if limit is not None:
-        harmless_kept = harmless_kept[: limit - len(harmful_kept)]
+    harmful_kept, harmless_kept = _in_proportion(ordered, limit, harmful_ratio, balance_methods)
     kept = sorted([*harmful_kept, *harmless_kept], key=lambda pair: _order(seed, pair))
     thinned = "after harmful ones were thinned in proportion to harmless ones"
     _enough("DPO", f"pairs {thinned}", len(kept), least)
     _enough("DPO", f"pairs on harmful prompts {thinned}", len(harmful_kept), least_harmless)
-    return Preferences("dpo", dpo=tuple(kept), held_out=tuple(held_out))
+    return Preferences("dpo", dpo=tuple(kept))
 
 
 def kto_examples(
@@ -158,6 +144,24 @@ def kto_examples(
         *_thinned(unwanted, most if len(unwanted) > len(wanted) else each, seed),
     ]
     return Preferences("kto", kto=tuple(sorted(kept, key=lambda row: _order(seed, row))))
+
+
+def _in_proportion(
+    ordered: Sequence[tuple[Prompt, DpoPair]], limit: int | None, harmful_ratio: float, balance_methods: bool
+) -> tuple[list[DpoPair], list[DpoPair]]:
+    """Harmful and harmless pairs to keep: refusing is quickly learnt, and over-refusing with it."""
+    harmful = [(prompt.method, pair) for prompt, pair in ordered if pair.harmful]
+    harmless = [(prompt.method, pair) for prompt, pair in ordered if not pair.harmful]
+    room = int(len(harmless) * harmful_ratio)
+    if limit is not None:
+        room = min(room, int(limit * harmful_ratio / (1 + harmful_ratio)))
+    if balance_methods:
+        of_method = Counter(method for method, _ in harmless)
+        harmful = _rationed(harmful, {name: int(count * harmful_ratio) for name, count in of_method.items()})
+    harmful = harmful[:room]
+    if limit is not None:
+        harmless = harmless[: limit - len(harmful)]
+    return [pair for _, pair in harmful], [pair for _, pair in harmless]
 
 
 def _rationed(

@@ -148,7 +148,7 @@ class Training:
     def _prefer(self, method: str) -> Preferences:
         plan = self._run.plan
         if method == "dpo":
-            return dpo_pairs(
+            pairs = dpo_pairs(
                 self._judged,
                 replayed=self._replayed,
                 seed=self._run.cycle.seed,
@@ -158,8 +158,8 @@ class Training:
                 settle_for_caution=plan.sampling.settle_for_caution,
                 harmful_ratio=plan.harmful_ratio,
                 balance_methods=plan.balance_methods,
-                held_out=[prompt.text for prompt in plan.questions.held_out],
             )
+            return replace(pairs, held_out=tuple(prompt.text for prompt in plan.questions.held_out))
         return kto_examples(
             self._judged, seed=self._run.cycle.seed, least=plan.least, limit=plan.max_examples
         )

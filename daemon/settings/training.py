@@ -67,7 +67,8 @@ class TrainingSettings(Section):
     method of asking: where role play mostly comes with harmful prompts, role play itself is soon refused.
 
     `held_out_prompts`: up to so many harmless prompts of the train split are not asked, and nothing is learnt
-    of their base prompts; the strength of a candidate with `target_err` is set on them.
+    of their base prompts (of which never more than half are taken); the strength of a candidate with
+    `target_err` is set on them.
     """
 
     candidates: dict[str, RecipeSettings] = Field(
