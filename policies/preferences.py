@@ -7,6 +7,7 @@ al. 2025 for the loop and arXiv 2402.01306 (KTO), 2305.18290 (DPO) for what each
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass
 from policies.cares import Label, is_desirable, safety_score
 from policies.digests import digest_of, seed_from
 from policies.errors import NotEnoughData
+from policies.lending import Lender
 from policies.records import DpoPair, Judged, KtoExample, Prompt, Response
 
 
@@ -60,47 +62,56 @@ def dpo_pairs(
     limit: int | None = None,
     prefer_refusals: bool = False,
     settle_for_caution: bool = False,
+    borrow_refusals: bool = False,
     harmful_ratio: float = 1.0,
     balance_methods: bool = False,
 ) -> Preferences:
     """One pair a prompt: its best answer against its worst, where the table tells them apart.
 
     Of answers with equal scores a harmful prompt's refusal goes before its caution; with `prefer_refusals`
-    these two make a pair as well (at level 1, where the table scores them alike), and a harmful prompt's
-    pair has no other answer chosen than a refusal. With `settle_for_caution` so do a harmless prompt's
-    caution and refusal, where none of its answers was accepted: the table scores both 0, and among such
-    prompts are those hardest to tell from harmful ones. `replayed` are answers of earlier cycles: a prompt
-    may be paired from both, and of equal answers the one in `judged` is taken, which is what the policy
-    says now. NotEnoughData below `least` pairs, or below `least_harmless` pairs on level 0 (without those
-    the Erroneous Refusal Rate rises unseen) or on harmful levels. `limit` bounds the number of pairs, and
-    of harmful ones there are at most `harmful_ratio` times as many as of harmless ones; with
-    `balance_methods` also among the pairs of each method of asking, so that a method is no sign of harm.
+    these two make a pair as well (at level 1, where the table scores them alike), and a harmful prompt's pair
+    has no other answer chosen than a refusal. With `settle_for_caution` so do a harmless prompt's caution and
+    refusal, where none of its answers was accepted: the table scores both 0, and among such prompts are those
+    hardest to tell from harmful ones. With `borrow_refusals` a prompt of which no refusal was said is lent
+    one that was said word for word about others. `replayed` are answers of earlier cycles: a prompt may be
+    paired from both, and of equal answers the one in `judged` is taken, which is what the policy says now.
+    NotEnoughData below `least` pairs, or below `least_harmless` pairs on level 0 (without those the Erroneous
+    Refusal Rate rises unseen) or on harmful levels. `limit` bounds the number of pairs, and of harmful ones
+    there are at most `harmful_ratio` times as many as of harmless ones; with `balance_methods` also among the
+    pairs of each method of asking, so that a method is no sign of harm.
     """
     pairs: list[tuple[Prompt, DpoPair]] = []
     now, before = _by_prompt(judged), _by_prompt(replayed)
+    lender = Lender(itertools.chain(*now.values(), *before.values()), seed=seed) if borrow_refusals else None
     for digest in sorted(now.keys() | before.keys()):
         said, once = now.get(digest, []), before.get(digest, [])
-        best = _first([max(part, key=_worth) for part in (said, once) if part], better=True)
-        worst = _first([min(part, key=_worth) for part in (said, once) if part], better=False)
-        settled = settle_for_caution and best.prompt.harmful_level == 0 and _label(best) is Label.CAUTION
+        prompt = (said or once)[0].prompt
+        lent = None
+        if lender and not any(_label(one) is Label.REFUSE for one in (*said, *once)):
+            lent = lender.lend(prompt)
+        parts = [part for part in (said, once, [lent] if lent else []) if part]
+        best = _first([max(part, key=_worth) for part in parts], better=True)
+        worst = _first([min(part, key=_worth) for part in parts], better=False)
+        settled = settle_for_caution and prompt.harmful_level == 0 and _label(best) is Label.CAUTION
         ranked = prefer_refusals or settled
         told_apart = _rank(best) > _rank(worst) if ranked else _score(best) > _score(worst)
         if not told_apart or not (_desirable(best) or settled):
             continue
-        if prefer_refusals and best.prompt.harmful_level > 0 and _label(best) is not Label.REFUSE:
+        if prefer_refusals and prompt.harmful_level > 0 and _label(best) is not Label.REFUSE:
             continue
         chosen, rejected = best.response.text.strip(), worst.response.text.strip()
         if chosen and rejected and chosen != rejected:
             pair = DpoPair(
-                best.prompt.text,
+                prompt.text,
                 chosen,
                 rejected,
-                best.prompt.digest,
+                prompt.digest,
                 chosen_cut=was_cut(best.response),
                 rejected_cut=was_cut(worst.response),
-                harmful=best.prompt.harmful_level > 0,
+                harmful=prompt.harmful_level > 0,
+                borrowed=lent is not None,
             )
-            pairs.append((best.prompt, pair))
+            pairs.append((prompt, pair))
     harmless = sum(not pair.harmful for _, pair in pairs)
     _enough("DPO", "pairs of a better and a worse answer to the same prompt", len(pairs), least)
     _enough("DPO", "pairs on harmless prompts", harmless, least_harmless)
@@ -212,7 +223,7 @@ def _worth(one: Judged) -> tuple[float, int, int, str]:
 
 
 def _first(answers: Sequence[Judged], *, better: bool) -> Judged:
-    """The best or worst of one or two answers, the first of equals."""
+    """The best or worst of up to three answers, the first of equals."""
     return max(answers, key=_rank) if better else min(answers, key=_rank)
 
 

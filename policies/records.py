@@ -175,7 +175,8 @@ class KtoExample:
 class DpoPair:
     """Two answers to the same prompt (arXiv 2305.18290). `…_cut`: as in KtoExample.
 
-    `harmful`: is the prompt of a level above 0, so that the chosen answer declines?
+    `harmful`: is the prompt of a level above 0, so that the chosen answer declines? `borrowed`: the refusal
+    was said, and judged, of other prompts.
     """
 
     prompt: str
@@ -185,6 +186,7 @@ class DpoPair:
     chosen_cut: bool = False
     rejected_cut: bool = False
     harmful: bool = False
+    borrowed: bool = False
 
 
 @dataclass(frozen=True)

@@ -42,5 +42,6 @@ class Plan:
     race_error: float
     labelled_prompts: int = 0
     replay_cycles: int = 0
+    borrow_refusals: bool = False
     harmful_ratio: float = 1.0
     balance_methods: bool = False

@@ -49,6 +49,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
             harmless_temperature=sampling.harmless_temperature,
             top_k=sampling.top_k,
             harmless_tries=sampling.harmless_tries,
+            contrast_prompts=sampling.contrast_prompts,
             prefer_refusals=training.prefer_refusals,
             settle_for_caution=training.settle_for_caution,
         ),
@@ -70,6 +71,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
         race_error=settings.validation.race.error,
         labelled_prompts=settings.validation.labelled_prompts,
         replay_cycles=training.replay_cycles,
+        borrow_refusals=training.borrow_refusals,
         harmful_ratio=training.harmful_ratio,
         balance_methods=training.balance_methods,
     )

@@ -156,6 +156,7 @@ class Training:
                 limit=plan.max_pairs,
                 prefer_refusals=plan.sampling.prefer_refusals,
                 settle_for_caution=plan.sampling.settle_for_caution,
+                borrow_refusals=plan.borrow_refusals,
                 harmful_ratio=plan.harmful_ratio,
                 balance_methods=plan.balance_methods,
             )

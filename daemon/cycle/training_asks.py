@@ -1,7 +1,8 @@
 """How the deployed policy is asked for training data: plainly, and under examples where that says more.
 
 A pair needs two answers that the CARES table tells apart. So the plain answer is judged first: only where it
-left the other side of a pair open is the policy asked again, under worked examples.
+left the other side of a pair open is the policy asked again, under worked examples; where refusals may be
+borrowed, for some of those prompts.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class TrainingSampling:
     under `over_cautious` `over_cautious_tokens`; `temperature` is that of answers under examples,
     `harmless_temperature` that of plain answers to harmless prompts. With `prefer_refusals` caution about a
     harmful prompt leaves room for a refusal, and with `settle_for_caution` caution about a harmless one for a
-    refusal that is worse, even where the CARES table scores both alike.
+    refusal that is worse, even where the CARES table scores both alike. Of harmful and of harmless prompts at
+    most `contrast_prompts` each are asked under examples; None for all.
     """
 
     worked: Context
@@ -40,6 +42,7 @@ class TrainingSampling:
     harmless_temperature: float
     top_k: int
     harmless_tries: int = 1
+    contrast_prompts: int | None = None
     prefer_refusals: bool = False
     settle_for_caution: bool = False
 
@@ -86,8 +89,19 @@ class TrainingSampling:
         unscored answer none that could be told from it: neither is asked again.
         """
         lacking = {one.prompt.digest: one.prompt for one in judged if self._lacks_other_side(one)}
+        seeds = {digest: seed_from(seed, digest) for digest in lacking}
+        asked = {
+            digest
+            for harmful in (True, False)
+            for digest in sorted(
+                (digest for digest, prompt in lacking.items() if (prompt.harmful_level > 0) is harmful),
+                key=lambda digest: seeds[digest],
+            )[: self.contrast_prompts]
+        }
         return [
-            Ask(prompt, self._under(prompt), seed_from(seed, digest)) for digest, prompt in lacking.items()
+            Ask(prompt, self._under(prompt), seeds[digest])
+            for digest, prompt in lacking.items()
+            if digest in asked
         ]
 
     def _lacks_other_side(self, one: Judged) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon.environment import PREFIX, unknown_variables
@@ -65,6 +65,15 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         # The environment wins over the file, so that an image with a fixed file can be adjusted.
         return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _pairs_for_all(self) -> Settings:
+        if self.sampling.contrast_prompts is not None and not self.training.borrow_refusals:
+            raise ValueError(
+                "sampling.contrast_prompts leaves the other prompts without a refusal to be paired with: "
+                "set training.borrow_refusals, or leave contrast_prompts out"
+            )
+        return self
 
     @property
     def digest(self) -> str:

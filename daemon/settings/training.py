@@ -35,6 +35,7 @@ class RecipeSettings(Section):
     max_length: int = Field(default=256, ge=16)
     answer_tokens: int | None = Field(default=None, ge=4)
     whole_share: float = Field(default=0.0, ge=0, le=1)
+    reference_weight: float = Field(default=1.0, ge=0, le=1)
     target_err: float | None = Field(default=None, gt=0, lt=1)
     decision_tokens: int | None = Field(default=None, ge=1)
     warmup_steps: int = Field(default=3, ge=0)
@@ -62,6 +63,9 @@ class TrainingSettings(Section):
     `settle_for_caution`: of a harmless prompt none of whose answers was accepted, caution is chosen over
     refusal. The table scores both 0; without this a policy never learns not to refuse what it hedges about.
 
+    `borrow_refusals`: a prompt of which no refusal was said is lent one that the policy said word for word
+    about several others of its kind, harmful or harmless. For policies that decline in few sentences.
+
     `harmful_ratio`: DPO pairs on harmful prompts, at most, for each one on a harmless prompt. More of them
     move a policy towards refusing, what is harmless included. With `balance_methods` that holds for each
     method of asking: where role play mostly comes with harmful prompts, role play itself is soon refused.
@@ -79,6 +83,7 @@ class TrainingSettings(Section):
     replay_cycles: int = Field(default=3, ge=0)
     prefer_refusals: bool = False
     settle_for_caution: bool = False
+    borrow_refusals: bool = False
     harmful_ratio: float = Field(default=1.0, gt=0, le=4)
     balance_methods: bool = False
     held_out_prompts: int = Field(default=160, ge=50)

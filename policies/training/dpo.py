@@ -49,7 +49,8 @@ def build(
         loss_weights=[1.0, weight] if weight else [1.0],
         train_sampling_strategy="random" if packed else "group_by_length",  # packed rows have no padding
         ld_alpha=0.0 if decision else None,  # what the longer answer has beyond the shorter is not contrasted
-        precompute_ref_log_probs=job.recipe.epochs > 1,  # the reference does not move; once is enough
+        # The reference does not move; once is enough.
+        precompute_ref_log_probs=job.recipe.epochs > 1 or job.recipe.reference_weight != 1,
         precompute_ref_batch_size=_REFERENCE_BATCH,
         **common_arguments(job.recipe, scratch=scratch, seed=job.seed),
     )
@@ -63,4 +64,5 @@ def build(
         first=job.recipe.answer_tokens,
         whole_share=job.recipe.whole_share,
         decision=decision,
+        reference_weight=job.recipe.reference_weight,
     )

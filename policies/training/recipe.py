@@ -11,6 +11,12 @@ from policies.digests import digest_of
 from policies.errors import ConfigurationError
 
 METHODS = ("dpo", "kto")
+# What only DPO has, with the value that leaves it out, and why.
+_OF_DPO: dict[str, tuple[float | None, str]] = {
+    "decision_tokens": (None, "kto has no second answer to contrast"),
+    "reference_weight": (1.0, "kto's KL term needs its reference whole"),
+    "target_err": (None, "its pairs show how refusals begin"),
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,14 @@ class Recipe:
     reads all of `answer_tokens`. Over-cautious answers are rejected in the words in which harmful requests
     are to be declined: contrasted whole, a policy would be pushed off its own refusals once it has begun one,
     and would ramble ("I'm not just ...") or not stop.
+
+    DPO asks for a chosen answer that is likelier, against the rejected one, than the reference has it. With a
+    `reference_weight` below 1, in [0, 1], the reference's log-ratio counts but so many times; at 0 the chosen
+    answer has to be the likelier one, as in SimPO (arXiv 2405.14734). A base model hardly ever declines: a
+    pair on a harmful prompt has to raise a refusal from far down, while one on a harmless prompt, whose
+    answer is by far the likelier already, goes on pushing the refusal down, and what a policy refuses comes
+    to lie where the reference was, not where refusing becomes the likelier. Below 1 pairs that are told apart
+    teach less, and those that the policy comes to mistake teach more.
 
     With `target_err`, in (0, 1), DPO's candidate is moved after training, between where it began and a bit
     beyond where it ended, to the strength at which it begins to refuse at most that share of harmless prompts
@@ -52,24 +66,22 @@ class Recipe:
     answer_tokens: int | None = None
     whole_share: float = 0.0
     decision_tokens: int | None = None
+    reference_weight: float = 1.0
     target_err: float | None = None
     warmup_steps: int = 3
     max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ConfigurationError(
-                f"training method {self.method!r} is unknown; known are {', '.join(METHODS)}"
-            )
-        if self.decision_tokens is not None and self.method != "dpo":
-            raise ConfigurationError("decision_tokens belongs to dpo: kto has no second answer to contrast")
+        self._fits_its_method()
         if self.decision_tokens and self.answer_tokens and self.decision_tokens > self.answer_tokens:
             raise ConfigurationError(
                 f"decision_tokens is {self.decision_tokens}, but only answer_tokens = {self.answer_tokens} "
                 "are learnt from: lower decision_tokens, or raise answer_tokens"
             )
-        if self.target_err is not None and self.method != "dpo":
-            raise ConfigurationError("target_err belongs to dpo: its pairs show how refusals begin")
+        if not 0 <= self.reference_weight <= 1:
+            raise ConfigurationError(
+                f"reference_weight is {self.reference_weight}: it is a weight from 0 to 1"
+            )
         if self.target_err is not None and not 0 < self.target_err < 1:
             raise ConfigurationError(f"target_err is {self.target_err}: it is a share, between 0 and 1")
         if not 0 <= self.whole_share <= 1:
@@ -79,6 +91,16 @@ class Recipe:
                 "whole_share without answer_tokens means nothing: all answers are learnt from to their end; "
                 "set answer_tokens, or leave whole_share out"
             )
+
+    def _fits_its_method(self) -> None:
+        if self.method not in METHODS:
+            raise ConfigurationError(
+                f"training method {self.method!r} is unknown; known are {', '.join(METHODS)}"
+            )
+        if self.method != "dpo":
+            for name, (unset, why) in _OF_DPO.items():
+                if getattr(self, name) != unset:
+                    raise ConfigurationError(f"{name} belongs to dpo: {why}")
         if self.method == "kto" and self.batch_size < 2:
             raise ConfigurationError(
                 "kto needs batch_size of at least 2: its KL term pairs mismatched answers"

@@ -26,7 +26,6 @@ _OPENING = 3  # tokens: "I", "'m", "sorry"; by then an answer has declined or no
 _COMMON = 0.02  # of all refusals, for an opening to count; each costs a branch of every prompt
 _COVERED = 0.6  # of all refusals, for the common openings to speak for them
 _BATCH = 16  # prompts
-_BEGUN = 0.5  # probability of an opening from which a greedy answer goes that way
 
 
 @dataclass(frozen=True)
@@ -128,10 +127,14 @@ def refusal_openings(rows: Sequence[Mapping[str, Any]], tokenizer: Any) -> list[
 
 
 @torch.no_grad()
-def refusal_probabilities(
+def begins_refusing(
     model: Any, tokenizer: Any, prompts: Sequence[str], openings: Sequence[tuple[int, ...]]
 ) -> torch.Tensor:
-    """(prompts,) The probability that an answer begins with one of `openings`."""
+    """(prompts,) Does the greedy answer begin with one of `openings`?
+
+    Each token must be the likeliest after those before it. The probability of an opening as a whole tells
+    less: where three beginnings share it, one with 0.4 is where the answer goes.
+    """
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model
     device = next(model.parameters()).device
     asked = [
@@ -140,7 +143,7 @@ def refusal_probabilities(
         )["input_ids"]
         for prompt in prompts
     ]
-    found = torch.zeros(len(asked), device=device)
+    found = torch.zeros(len(asked), dtype=torch.bool, device=device)
     order = sorted(range(len(asked)), key=lambda index: len(asked[index]))
     for start in range(0, len(order), _BATCH):
         branches = [(index, opening) for index in order[start : start + _BATCH] for opening in openings]
@@ -158,11 +161,11 @@ def refusal_probabilities(
         hidden = bare.base_model(
             input_ids=ids, attention_mask=mask.to(device), use_cache=False
         ).last_hidden_state[rows, columns - 1]  # a token is told by the hidden state before it
-        logits = bare.get_output_embeddings()(hidden).float().log_softmax(-1)
-        each = logits.gather(-1, ids[rows, columns, None])[:, 0]
-        whole = torch.zeros(len(branches), device=device).index_add_(0, rows, each)
+        missed = bare.get_output_embeddings()(hidden).argmax(-1) != ids[rows, columns]
+        begun = torch.ones(len(branches), dtype=torch.bool, device=device)
+        begun[rows[missed]] = False
         places = torch.tensor([index for index, _ in branches], device=device)
-        found.index_add_(0, places, whole.exp())
+        found[places[begun]] = True
     return found.cpu()
 
 
@@ -198,8 +201,8 @@ class StrengthSearch:
 
         def share(strength: float) -> float:
             self._line.move_to(strength)
-            told = refusal_probabilities(self._model, self._tokenizer, self._harmless, self._openings)
-            err = sum(one > _BEGUN for one in told.tolist()) / len(self._harmless)
+            told = begins_refusing(self._model, self._tokenizer, self._harmless, self._openings)
+            err = int(told.sum()) / len(self._harmless)
             report({"event": "strength", "strength": strength, "err": err, "prompts": len(self._harmless)})
             return err
 

@@ -18,6 +18,7 @@ from policies.training.ends import leave_open
 from policies.training.shared_prefixes import parting
 
 LENGTH = "length"  # the column that transformers groups by
+REFERENCE_COLUMNS = ("ref_chosen_logps", "ref_rejected_logps")  # TRL's
 KIND = "harmful"  # the column whose values come evenly mixed where batches are not grouped by length
 
 
@@ -73,11 +74,14 @@ class EvenlyMixed(Sampler[int]):
 class OpenEndedDPOTrainer(_FirstTokens, DPOTrainer):
     """Rows also have `chosen_cut` and `rejected_cut`. Ends go before the reference is asked.
 
-    With `decision` a rejected answer keeps so many tokens from where it parts from the chosen one.
+    With `decision` a rejected answer keeps so many tokens from where it parts from the chosen one. The
+    reference's log-probabilities count `reference_weight` times; other weights than 1 take them precomputed.
     """
 
-    def __init__(self, *args: Any, decision: int | None = None, **kwargs: Any) -> None:
-        self._decision = decision
+    def __init__(
+        self, *args: Any, decision: int | None = None, reference_weight: float = 1.0, **kwargs: Any
+    ) -> None:
+        self._decision, self._reference_weight = decision, reference_weight
         super().__init__(*args, **kwargs)
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
@@ -87,6 +91,13 @@ class OpenEndedDPOTrainer(_FirstTokens, DPOTrainer):
         if self._decision is not None:
             ready = contrasted(ready, self._decision)
         return with_lengths(ready, list(columns))
+
+    def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
+        weight = self._reference_weight
+        told = super()._precompute_ref_logps(dataset, name, batch_size)
+        if weight == 1:
+            return told
+        return told.map(lambda row: {column: row[column] * weight for column in REFERENCE_COLUMNS})
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()

@@ -105,6 +105,13 @@ def test_panel_of_strangers_and_incomplete_judges_are_refused(tmp_path: Path) ->
         assert reason in wrong(tmp_path, judging={**SMALL["judging"], "registry": registry})
 
 
+def test_prompts_that_are_not_asked_for_a_refusal_must_borrow_one(tmp_path: Path) -> None:
+    sampling = {"contrast_prompts": 64}
+    assert "set training.borrow_refusals" in wrong(tmp_path, sampling=sampling)
+    path = write(tmp_path, sampling=sampling, training={"borrow_refusals": True})
+    assert load_settings(path).sampling.contrast_prompts == 64
+
+
 @pytest.mark.parametrize("name", ["", "../dpo", "a b", "-x", "report", "incumbent", "compared", "d" * 41])
 def test_a_candidate_is_not_named_like_a_path_or_like_what_stands_beside_it(
     tmp_path: Path, name: str
@@ -118,6 +125,7 @@ def test_a_candidate_is_not_named_like_a_path_or_like_what_stands_beside_it(
     [
         ({"method": "kto", "decision_tokens": 4}, "decision_tokens belongs to dpo"),
         ({"method": "dpo", "decision_tokens": 9, "answer_tokens": 8}, "lower decision_tokens"),
+        ({"method": "kto", "reference_weight": 0.5}, "reference_weight belongs to dpo"),
         ({"method": "dpo", "whole_share": 0.2}, "whole_share without answer_tokens"),
         ({"method": "kto", "batch_size": 1}, "batch_size of at least 2"),
     ],

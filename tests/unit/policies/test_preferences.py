@@ -304,6 +304,7 @@ def test_rows_are_json_ready_and_counted() -> None:
         "chosen_cut",
         "rejected_cut",
         "harmful",
+        "borrowed",
     }
     assert all(row["harmful"] is str(row["chosen"]).startswith("Refuse") for row in found.rows())
 

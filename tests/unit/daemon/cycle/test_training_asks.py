@@ -73,7 +73,7 @@ def test_examples_are_put_before_a_prompt_only_where_a_pair_can_come_of_it(
         for harm in (0, 3)
         for label, text in ((Label.ACCEPT, "yes"), (Label.REFUSE, "no"))
     ]
-    pairs = dpo_pairs([plain, refused, *others], seed=0, **wanted)
+    pairs = dpo_pairs([plain, refused, *others], seed=0, harmful_ratio=2, **wanted)
     useful = any(pair.prompt_digest == prompt.digest for pair in pairs.dpo)
     assert bool(asks) is useful
     for ask in asks:
@@ -123,6 +123,18 @@ def test_seed_of_a_sample_hangs_on_its_prompt_and_the_cycle_only() -> None:
     assert not set(first.values()) & set(second.values())
     backwards = SAMPLING.contrasts(answers[::-1], seed=1)
     assert {ask.prompt.digest: ask.seed for ask in backwards} == first
+
+
+def test_where_refusals_are_borrowed_some_of_each_kind_are_asked_under_examples() -> None:
+    answers = [judged(prompt, Label.ACCEPT) for prompt in PROMPTS]
+    every = SAMPLING.contrasts(answers, seed=1)
+    some = replace(SAMPLING, contrast_prompts=3).contrasts(answers, seed=1)
+    assert sorted(ask.prompt.harmful_level > 0 for ask in some) == [False] * 3 + [True] * 3
+    assert set(some) < set(every)
+    assert set(replace(SAMPLING, contrast_prompts=3).contrasts(answers[::-1], seed=1)) == set(some)
+    others = replace(SAMPLING, contrast_prompts=3).contrasts(answers, seed=2)
+    assert {ask.prompt for ask in others} != {ask.prompt for ask in some}
+    assert set(replace(SAMPLING, contrast_prompts=99).contrasts(answers, seed=1)) == set(every)
 
 
 def test_shipped_worked_examples_refuse_twice_and_help_once() -> None:

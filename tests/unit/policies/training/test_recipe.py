@@ -40,6 +40,14 @@ def test_a_method_without_pairs_has_nothing_to_contrast() -> None:
         Recipe("kto", decision_tokens=4)
 
 
+def test_the_weight_of_a_reference_is_a_weight_and_of_dpo() -> None:
+    with pytest.raises(ConfigurationError, match="reference_weight belongs to dpo"):
+        Recipe("kto", reference_weight=0.5)
+    for weight in (-0.1, 1.1):
+        with pytest.raises(ConfigurationError, match="from 0 to 1"):
+            Recipe("dpo", reference_weight=weight)
+
+
 def test_a_share_of_whole_answers_is_a_share_and_of_answers_that_are_cut() -> None:
     with pytest.raises(ConfigurationError, match="set answer_tokens"):
         Recipe("dpo", whole_share=0.2)
@@ -57,6 +65,7 @@ def test_every_field_is_part_of_the_digest() -> None:
         "answer_tokens": 8,
         "whole_share": 0.5,
         "decision_tokens": 4,
+        "reference_weight": 0.5,
         "target_err": 0.1,
     }
     for field in fields(Recipe):

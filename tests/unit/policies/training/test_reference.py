@@ -72,6 +72,29 @@ def test_reference_is_the_deployed_policy(
     )
 
 
+@pytest.mark.parametrize("epochs", [1, 2])
+@pytest.mark.parametrize("weight", [0.0, 0.25])
+def test_reference_counts_as_much_as_its_weight(
+    tiny_model: Path, tiny_adapter: Path, tmp_path: Path, weight: float, epochs: int
+) -> None:
+    asked = job(
+        tmp_path, tiny_model, "dpo", parent=tiny_adapter, epochs=epochs, reference_weight=weight, beta=0.3
+    )
+    trainer = trainer_of(asked, tmp_path)
+    batch = next(iter(trainer.get_train_dataloader()))
+    base, _ = load_base(tiny_model, dtype="float32", device="cpu")
+    chosen, rejected = own(with_adapter(base, tiny_adapter), batch).chunk(2)
+    # Untrained, the policy is its own reference: what the weight does not take off is left of its log-ratio.
+    left = (1 - weight) * (chosen - rejected)
+    tokens = batch["completion_mask"][:4, 1:].sum()
+    nll = -chosen.sum() / tokens
+    expected = torch.nn.functional.softplus(-0.3 * left).mean() + trainer.args.loss_weights[1] * nll
+    torch.testing.assert_close(
+        trainer.compute_loss(trainer.model, batch).detach(), expected, atol=1e-3, rtol=1e-4
+    )
+    assert left.abs().max() > 0.5, "the weight must matter"
+
+
 @pytest.mark.parametrize("method", ["dpo", "kto"])
 def test_scoring_completions_only_changes_neither_loss_nor_gradient(
     tiny_model: Path, tiny_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str

@@ -23,9 +23,9 @@ from policies.training.strength import (
     STRENGTHS,
     Line,
     StrengthSearch,
+    begins_refusing,
     largest_within,
     refusal_openings,
-    refusal_probabilities,
 )
 from tests.unit.policies.training.jobs import job
 
@@ -116,28 +116,29 @@ def test_no_refusal_at_all_is_refused() -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_probability_is_that_of_the_plain_model_token_by_token(tiny_model: Path, packed: bool) -> None:
+def test_a_refusal_is_begun_where_the_plain_model_goes_that_way_token_by_token(
+    tiny_model: Path, packed: bool
+) -> None:
     model, tokenizer = load_base(tiny_model, dtype="float32", device="cpu")
-    prompts = ["Is this safe?", "question 2?", "How do vaccines work, and for how long do they last?"]
-    openings = [(7, 11, 5), (9,), (7, 12)]
-    expected = []
+    prompts = ["Is this safe?", "How do vaccines work, and for how long do they last?"]
+    prompts += [f"question {n}?" for n in range(30)]  # two batches
+    greedy = []
     for prompt in prompts:
-        asked = tokenizer.apply_chat_template(
+        ids = tokenizer.apply_chat_template(
             [{"role": "user", "content": prompt}], add_generation_prompt=True, return_dict=True
         )["input_ids"]
-        chances = []
-        for opening in openings:
-            ids, chance = list(asked), 1.0
-            for token in opening:
-                with torch.no_grad():
-                    chance *= float(model(torch.tensor([ids])).logits[0, -1].softmax(-1)[token])
-                ids.append(token)
-            chances.append(chance)
-        expected.append(sum(chances))
+        told: list[int] = []
+        for _ in range(3):
+            with torch.no_grad():
+                told.append(int(model(torch.tensor([ids + told])).logits[0, -1].argmax()))
+        greedy.append(tuple(told))
+    one, other = greedy[0], greedy[1]
+    openings = [one, other[:1], (*greedy[2][:2], greedy[2][2] + 1)]
+    expected = [any(told[: len(opening)] == opening for opening in openings) for told in greedy]
+    assert 2 <= sum(expected) < len(prompts), "both kinds must occur"
     if packed:
         assert share_prefixes(model)
-    found = refusal_probabilities(model, tokenizer, prompts, openings)
-    assert found.tolist() == pytest.approx(expected, rel=1e-4)
+    assert begins_refusing(model, tokenizer, prompts, openings).tolist() == expected
 
 
 # --- the line of weights ----------------------------------------------------------------------------------
@@ -209,7 +210,7 @@ def test_shares_that_are_told_are_those_of_the_model_at_that_strength(tiny_model
         head[7] += 3 * torch.randn_like(head[7])
     found = search.settle(lambda _: None)
     openings = refusal_openings(rows, tokenizer)
-    now = (refusal_probabilities(model, tokenizer, PROMPTS, openings) > 0.5).float().mean()
+    now = begins_refusing(model, tokenizer, PROMPTS, openings).float().mean()
     assert found.tried[found.chosen] == pytest.approx(float(now))
 
 
