@@ -35,6 +35,11 @@ class Preferences:
     def digest(self) -> str:
         return digest_of([self.method, self.rows(), *([self.held_out] if self.held_out else [])])
 
+    @property
+    def borrowed(self) -> int:
+        """How many pairs have the refusal of other prompts."""
+        return sum(pair.borrowed for pair in self.dpo)
+
     def rows(self) -> list[dict[str, object]]:
         """The examples or pairs as JSON-ready rows, in training order."""
         return [asdict(row) for row in (self.kto or self.dpo)]

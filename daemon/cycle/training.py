@@ -64,6 +64,8 @@ class Training:
                 continue
             self._write(preferences)
             counts[method] = {"rows": len(preferences), "digest": preferences.digest}
+            if preferences.borrowed:
+                counts[method]["borrowed"] = preferences.borrowed
         if not any(isinstance(count, dict) for count in counts.values()):
             raise NotEnoughData("; ".join(str(reason) for reason in counts.values()))
         return counts

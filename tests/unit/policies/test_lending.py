@@ -64,7 +64,11 @@ def test_pairs_with_borrowed_refusals_say_so() -> None:
     harmful, harmless = said(3, {NO: 8}), said(0, {NEVER: 8}, first=100)
     own = [judged(n, 3, A) for n in range(8)] + [judged(100 + n, 0, A) for n in range(8)]
     others = [judged(200, 3, A), judged(201, 0, A), *two(202, 3, A, A)]
-    pairs = dpo_pairs([*harmful, *harmless, *own, *others], seed=0, borrow_refusals=True, harmful_ratio=2).dpo
+    preferences = dpo_pairs(
+        [*harmful, *harmless, *own, *others], seed=0, borrow_refusals=True, harmful_ratio=2
+    )
+    pairs = preferences.dpo
+    assert preferences.borrowed == 3
     assert {pair.prompt for pair in pairs if pair.borrowed} == {"prompt 200", "prompt 201", "prompt 202"}
     assert len(pairs) == 19
     for pair in pairs:
