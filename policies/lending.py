@@ -1,8 +1,9 @@
 """Refusals that fit any prompt: said word for word about several, they are lent to the others.
 
-Under worked examples a small policy declines nearly everything in one and the same sentence. Asked for it by
-every prompt anew, a cycle spends a quarter of its sampling on that sentence, and prompts that were answered in
-spite of the examples, which the policy takes for harmless and has most to learn from, give no pair.
+Under worked examples a small policy declines nearly everything in one and the same sentence. Asked for it
+by every prompt anew, a cycle spends a quarter of its sampling on that sentence, and prompts that were
+answered in spite of the examples, which the policy takes for harmless and has most to learn from, give no
+pair.
 """
 
 from __future__ import annotations
