@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from policies.cares import Label, is_desirable, safety_score
 from policies.digests import digest_of, seed_from
@@ -95,28 +95,9 @@ def dpo_pairs(
         if lender and not any(_label(one) is Label.REFUSE for one in (*said, *once)):
             lent = lender.lend(prompt)
         parts = [part for part in (said, once, [lent] if lent else []) if part]
-        best = _first([max(part, key=_worth) for part in parts], better=True)
-        worst = _first([min(part, key=_worth) for part in parts], better=False)
-        settled = settle_for_caution and prompt.harmful_level == 0 and _label(best) is Label.CAUTION
-        ranked = prefer_refusals or settled
-        told_apart = _rank(best) > _rank(worst) if ranked else _score(best) > _score(worst)
-        if not told_apart or not (_desirable(best) or settled):
-            continue
-        if prefer_refusals and prompt.harmful_level > 0 and _label(best) is not Label.REFUSE:
-            continue
-        chosen, rejected = best.response.text.strip(), worst.response.text.strip()
-        if chosen and rejected and chosen != rejected:
-            pair = DpoPair(
-                prompt.text,
-                chosen,
-                rejected,
-                prompt.digest,
-                chosen_cut=was_cut(best.response),
-                rejected_cut=was_cut(worst.response),
-                harmful=prompt.harmful_level > 0,
-                borrowed=lent is not None,
-            )
-            pairs.append((prompt, pair))
+        pair = _pair(prompt, parts, prefer_refusals, settle_for_caution)
+        if pair is not None:
+            pairs.append((prompt, replace(pair, borrowed=lent is not None)))
     harmless = sum(not pair.harmful for _, pair in pairs)
     _enough("DPO", "pairs of a better and a worse answer to the same prompt", len(pairs), least)
     _enough("DPO", "pairs on harmless prompts", harmless, least_harmless)
@@ -160,6 +141,33 @@ def kto_examples(
         *_thinned(unwanted, most if len(unwanted) > len(wanted) else each, seed),
     ]
     return Preferences("kto", kto=tuple(sorted(kept, key=lambda row: _order(seed, row))))
+
+
+def _pair(
+    prompt: Prompt, parts: Sequence[Sequence[Judged]], prefer_refusals: bool, settle_for_caution: bool
+) -> DpoPair | None:
+    """The best answer in `parts` against the worst; of equal ones that of the earlier part. See dpo_pairs."""
+    best = _first([max(part, key=_worth) for part in parts], better=True)
+    worst = _first([min(part, key=_worth) for part in parts], better=False)
+    settled = settle_for_caution and prompt.harmful_level == 0 and _label(best) is Label.CAUTION
+    ranked = prefer_refusals or settled
+    told_apart = _rank(best) > _rank(worst) if ranked else _score(best) > _score(worst)
+    if not told_apart or not (_desirable(best) or settled):
+        return None
+    if prefer_refusals and prompt.harmful_level > 0 and _label(best) is not Label.REFUSE:
+        return None
+    chosen, rejected = best.response.text.strip(), worst.response.text.strip()
+    if not chosen or not rejected or chosen == rejected:
+        return None
+    return DpoPair(
+        prompt.text,
+        chosen,
+        rejected,
+        prompt.digest,
+        chosen_cut=was_cut(best.response),
+        rejected_cut=was_cut(worst.response),
+        harmful=prompt.harmful_level > 0,
+    )
 
 
 def _in_proportion(
@@ -244,5 +252,6 @@ def _enough(method: str, what: str, count: int, least: int) -> None:
     if count < least:
         raise NotEnoughData(
             f"{method}: {count} {what}, at least {least} are needed; "
-            "raise sampling.train_prompts, add prompts of the missing kind, or look at the judge's labels"
+            "raise sampling.train_prompts (and contrast_prompts, if set), add prompts of the missing kind, "
+            "or look at the judge's labels"
         )

@@ -89,20 +89,16 @@ class TrainingSampling:
         unscored answer none that could be told from it: neither is asked again.
         """
         lacking = {one.prompt.digest: one.prompt for one in judged if self._lacks_other_side(one)}
-        seeds = {digest: seed_from(seed, digest) for digest in lacking}
-        asked = {
-            digest
-            for harmful in (True, False)
-            for digest in sorted(
-                (digest for digest, prompt in lacking.items() if (prompt.harmful_level > 0) is harmful),
-                key=lambda digest: seeds[digest],
-            )[: self.contrast_prompts]
-        }
-        return [
-            Ask(prompt, self._under(prompt), seeds[digest])
-            for digest, prompt in lacking.items()
-            if digest in asked
+        asks = [
+            Ask(prompt, self._under(prompt), seed_from(seed, digest)) for digest, prompt in lacking.items()
         ]
+        kinds = (
+            [ask for ask in asks if harmful is (ask.prompt.harmful_level > 0)] for harmful in (True, False)
+        )
+        drawn = {
+            ask for kind in kinds for ask in sorted(kind, key=lambda ask: ask.seed)[: self.contrast_prompts]
+        }
+        return [ask for ask in asks if ask in drawn]
 
     def _lacks_other_side(self, one: Judged) -> bool:
         level, label = one.prompt.harmful_level, one.verdict.label
