@@ -74,7 +74,9 @@ def largest_within(share: Callable[[float], float], target: float, prompts: int)
     """The largest of STRENGTHS to be reached from 1 without passing one whose `share` is beyond `target`.
 
     Upwards one by one: farther out a policy loses its thread, and begins fewer refusals again. Below 1, where
-    it refuses less the nearer it is to where training began, by bisection; the smallest where none is within.
+    it refuses less the nearer it is to where training began, by bisection. Where none is within, the one of
+    those tried with the least share, and of equals the largest: weakening what does not move costs refusals
+    of harmful prompts and spares no harmless one.
     """
     tried: dict[float, float] = {}
 
@@ -98,7 +100,8 @@ def largest_within(share: Callable[[float], float], target: float, prompts: int)
             low = middle
         else:
             high = middle
-    return Strength(weaker[max(low, 0)], target, prompts, tried)
+    chosen = weaker[low] if low >= 0 else min(tried, key=lambda strength: (tried[strength], -strength))
+    return Strength(chosen, target, prompts, tried)
 
 
 def refusal_openings(rows: Sequence[Mapping[str, Any]], tokenizer: Any) -> list[tuple[int, ...]]:

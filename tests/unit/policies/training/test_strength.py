@@ -69,10 +69,16 @@ def test_search_finds_what_trying_every_strength_finds(target: float) -> None:
         assert min(found.tried) == 1
 
 
-def test_where_every_strength_refuses_too_much_the_smallest_is_taken_and_said_so() -> None:
-    found = largest_within(lambda _: 0.3, 0.04, prompts=100)
+def test_where_every_strength_refuses_too_much_the_one_that_refuses_least_is_taken_and_said_so() -> None:
+    found = largest_within(lambda strength: 0.1 + strength / 5, 0.04, prompts=100)
     assert found.chosen == min(STRENGTHS)
-    assert found.to_json()["err"] == 0.3 > found.target
+    assert found.to_json()["err"] == pytest.approx(0.2) > found.target
+
+
+def test_a_candidate_is_not_weakened_where_that_spares_no_harmless_prompt() -> None:
+    found = largest_within(lambda _: 0.053, 0.04, prompts=150)  # seen: 8 of 150 from 0.5 to 1
+    assert found.chosen == 1.0
+    assert found.to_json()["err"] == 0.053 > found.target
 
 
 def test_a_share_that_falls_again_beyond_is_not_believed() -> None:
