@@ -30,8 +30,9 @@ def without_end(ids: Sequence[int], end: Sequence[int]) -> list[int]:
     if list(ids[-len(end) :]) != list(end):
         raise TrainingError(
             "an answer that was cut does not end as the chat template ends a turn; raise "
-            "sampling.max_new_tokens (and plain_tokens, contrast_tokens, over_cautious_tokens, if set) until "
-            "answers end by themselves, or use a model with another template"
+            "sampling.max_new_tokens (and plain_tokens, plain_harmful_tokens, contrast_tokens, "
+            "over_cautious_tokens, if set) until answers end by themselves, or use a "
+            "model with another template"
         )
     return list(ids[: -len(end)])
 

@@ -10,6 +10,7 @@ from trl import KTOConfig
 
 from policies.training.core import Progress, common_arguments
 from policies.training.recipe import TrainingJob
+from policies.training.shared_prefixes import share_prefixes
 from policies.training.trainers import OpenEndedKTOTrainer
 
 
@@ -34,6 +35,7 @@ def build(
             for row in rows
         ]
     )
+    share_prefixes(model)
     arguments = KTOConfig(
         desirable_weight=job.recipe.desirable_weight,
         undesirable_weight=job.recipe.undesirable_weight,

@@ -19,6 +19,7 @@ import torch
 
 from policies.engines.models import PLAIN_DECODERS
 from policies.errors import TrainingError
+from policies.training.lower_layers import LowerLayers
 
 _OF_ROWS = ("position_ids", "inputs_embeds", "past_key_values")  # would be of rows that are packed away
 _WIDEST = 512  # tokens; every token of a packed row is compared with every other, needed or not
@@ -99,6 +100,14 @@ class Packed:
         device = input_ids.device
         return cls(*(one.to(device) for one in (ids, positions, seen, rows, columns)))
 
+    def pack(self, states: Sequence[torch.Tensor]) -> torch.Tensor:
+        """(tokens, size) of each of the batch's rows → (n, width, size); 0 where there is no token."""
+        shape = (*self.input_ids.shape, states[0].shape[-1])
+        hidden = torch.zeros(shape, dtype=states[0].dtype, device=self.input_ids.device)
+        for row, of_row in enumerate(states):
+            hidden[self.rows[row, 0], self.columns[row, : len(of_row)]] = of_row
+        return hidden
+
     def unpack(self, hidden: torch.Tensor) -> torch.Tensor:
         """(n, width, size) → (batch, length, size). What stands at padding is of no meaning."""
         return hidden[self.rows, self.columns]
@@ -125,6 +134,17 @@ def share_prefixes(model: Any) -> bool:
         return False
     decoder = bare.base_model
     plain = decoder.forward
+    lower = LowerLayers(decoder)
+
+    def from_lower(rows: list[tuple[int, ...]], packed: Packed, **kwargs: Any) -> torch.Tensor:
+        """What enters the first trained layer, (n, width, size)."""
+        states = lower.kept(rows)
+        if states is not None:
+            return packed.pack(states)
+        with torch.no_grad(), lower.alone():
+            hidden: torch.Tensor = plain(input_ids=packed.input_ids, **kwargs).last_hidden_state
+        lower.keep(rows, packed.unpack(hidden))
+        return hidden
 
     def forward(
         self: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
@@ -138,9 +158,16 @@ def share_prefixes(model: Any) -> bool:
         packed = Packed.of(input_ids, attention_mask)
         blocked = torch.zeros(packed.seen.shape, dtype=self.dtype, device=input_ids.device)
         blocked.masked_fill_(~packed.seen, torch.finfo(self.dtype).min)
-        told = plain(
-            input_ids=packed.input_ids, attention_mask=blocked, position_ids=packed.positions, **kwargs
-        )
+        kwargs |= {"attention_mask": blocked, "position_ids": packed.positions}
+        # A GPU has better uses for its memory than what it computes in no time.
+        if input_ids.device.type == "cpu" and lower.count:
+            sizes = attention_mask.sum(1).tolist()
+            rows = [tuple(row[:size]) for row, size in zip(input_ids.tolist(), sizes, strict=True)]
+            hidden = from_lower(rows, packed, **kwargs)
+            with lower.skipped():
+                told = plain(inputs_embeds=hidden, **kwargs)
+        else:
+            told = plain(input_ids=packed.input_ids, **kwargs)
         told.last_hidden_state = packed.unpack(told.last_hidden_state)
         return told
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
-from policies.engines.models import load_base
+from policies.engines.models import frozen_modules, load_base
 from policies.errors import TrainingError
+from policies.training.lower_layers import LowerLayers
 from policies.training.shared_prefixes import Packed, share_prefixes
 
 
@@ -148,3 +149,73 @@ def test_a_packed_batch_has_no_row_more_than_its_tokens_need() -> None:
     needed = 5 + 9 * (11 + 3 + 4)
     assert packed.input_ids.shape[0] == -(-needed // 100)
     assert packed.input_ids.numel() < 1.2 * needed
+
+
+def lora_above(model: Any, frozen: int, *, seed: int = 0) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    adapted = get_peft_model(
+        model,
+        LoraConfig(
+            r=4,
+            target_modules="all-linear",
+            exclude_modules=frozen_modules(model, frozen),
+            init_lora_weights=False,
+            task_type="CAUSAL_LM",
+        ),
+    )
+    return adapted.eval()
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_layers_below_the_first_trained_one_are_computed_once_a_row(tiny_model: Path, frozen: int) -> None:
+    ids, mask = batch_of([(7, 2, 9), (3, 8, 1)], system=3)
+    found = []
+    for shared in (False, True):
+        model, _ = load_base(tiny_model, dtype="float32", device="cpu")
+        model = lora_above(model, frozen)
+        bare, calls = model.get_base_model(), list[tuple[int, ...]]()
+        if shared:
+            assert share_prefixes(model)
+            bare.model.layers[0].register_forward_pre_hook(
+                lambda _layer, given, calls=calls: calls.append(given[0].shape)
+            )
+        with torch.no_grad(), model.disable_adapter():
+            reference = hidden(bare, ids, mask)
+        again = hidden(bare, ids[[2, 0]], mask[[2, 0]])  # in another order, among others
+        again.pow(2).sum().backward()
+        gradients = [value.grad for value in model.parameters() if value.grad is not None]
+        found.append((reference, again.detach(), torch.cat([one.flatten() for one in gradients])))
+        assert not shared or len(calls) == (1 if frozen else 2)
+        assert len(bare.model.layers) == bare.config.num_hidden_layers
+    for apart, folded in zip(*found, strict=True):
+        torch.testing.assert_close(folded, apart, atol=1e-4, rtol=1e-4)
+    assert found[0][2].abs().max() > 0
+
+
+def test_lower_layers_that_an_adapter_moves_or_that_are_trained_are_not_kept(tiny_model: Path) -> None:
+    model, _ = load_base(tiny_model, dtype="float32", device="cpu")
+    assert LowerLayers(model.base_model).count == 0  # all weights are trained
+    model.requires_grad_(requires_grad=False)
+    assert LowerLayers(model.base_model).count == model.config.num_hidden_layers
+    adapted = lora_above(model, 1)
+    adapted.requires_grad_(requires_grad=False)  # an adapter may be switched off
+    assert LowerLayers(adapted.get_base_model().base_model).count == 1
+
+
+def test_rows_beyond_the_memory_that_is_granted_are_computed_anew(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("policies.training.lower_layers._MOST_BYTES", 0)
+    model, _ = load_base(tiny_model, dtype="float32", device="cpu")
+    ids, mask = batch_of([(7, 2, 9)])
+    with torch.no_grad():
+        apart = hidden(model, ids, mask)
+        model = lora_above(model, 1)
+        assert share_prefixes(model)
+        with model.disable_adapter():
+            for _ in range(2):
+                torch.testing.assert_close(
+                    hidden(model.get_base_model(), ids, mask), apart, atol=1e-5, rtol=1e-5
+                )

@@ -6,8 +6,9 @@ import random
 from pathlib import Path
 
 import pytest
+import torch
 
-from policies.training import dpo
+from policies.training import dpo, kto
 from policies.training.trainers import KIND, LENGTH, EvenlyMixed
 from tests.unit.policies.training.jobs import job
 from tests.unit.policies.training.test_reference import trainer_of
@@ -69,3 +70,22 @@ def test_dpo_takes_its_batches_in_that_order(tiny_model: Path, tmp_path: Path) -
     for n, batch in enumerate(batches):
         wanted = [trainer.train_dataset[row]["prompt_ids"] for row in expected[4 * n : 4 * n + 4]]
         assert [row[: len(ids)].tolist() for row, ids in zip(batch, wanted, strict=False)] == wanted
+
+
+def test_what_rows_of_kto_begin_with_is_computed_once_and_changes_neither_loss_nor_gradient(
+    tiny_model: Path, tiny_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for shared in (True, False):
+        if not shared:
+            monkeypatch.setattr(kto, "share_prefixes", lambda _model: False)
+        trainer = trainer_of(job(tmp_path, tiny_model, "kto", parent=tiny_adapter), tmp_path)
+        batch = next(iter(trainer.get_train_dataloader()))
+        loss = trainer.compute_loss(trainer.model, batch)
+        loss.backward()
+        gradients = [value.grad for value in trainer.model.parameters() if value.grad is not None]
+        found.append((loss.detach(), torch.cat([gradient.flatten() for gradient in gradients])))
+    (loss, gradient), (other_loss, other_gradient) = found
+    torch.testing.assert_close(loss, other_loss, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(gradient, other_gradient, atol=1e-4, rtol=1e-3)
+    assert gradient.abs().max() > 0
