@@ -122,6 +122,7 @@ class Workshop:
             threads=self._settings.model.threads,
             batch_size=judge.batch_size,
             label_bias=judge.label_bias,
+            layers=judge.layers,
         )
 
     def _self(self, name: str, judge: JudgeSettings) -> Judge:

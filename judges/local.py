@@ -6,6 +6,7 @@ There is no free text to parse. The rubric's keys and values are computed once a
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -19,10 +20,13 @@ from judges.refusal import is_non_answer
 from judges.rubric import Rubric
 from policies.cares import LABELS, Label
 from policies.digests import digest_of
-from policies.engines.adapters import adapter_digest
-from policies.engines.models import load_base, model_digest, pick_device, with_adapter
+from policies.engines.adapters import CARD_FILE, adapter_digest
+from policies.engines.lanes import Lanes, even_batches
+from policies.engines.models import keep_layers, load_base, model_digest, pick_device, with_adapter
 from policies.errors import JudgeError
 from policies.records import Prompt, Response, Verdict
+
+_LEAST_ITEMS = 8  # of a lane
 
 
 class LabelHead:
@@ -62,7 +66,8 @@ class LocalJudge:
     worth. Texts without a word are Caution by the rubric's definition and are not asked about.
 
     `label_bias` is added to the labels' logits (nats): a judge that is known to lean is set upright by it. It
-    is part of the digest, since another bias is another judge.
+    is part of the digest, since another bias is another judge. So is `layers`: only so many of the base's
+    lowest layers are computed (None: all), and the label is read above them, by an adapter trained so.
     """
 
     def __init__(
@@ -77,12 +82,14 @@ class LocalJudge:
         batch_size: int = 32,
         share_prefix: bool = True,
         label_bias: Mapping[Label, float] | None = None,
+        layers: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name, self._path, self._adapter_path = name, model_path, adapter_path
         self._rubric, self._dtype, self._threads = rubric, dtype, threads
         self._batch_size, self._share, self._clock = batch_size, share_prefix, clock
         self._prefix: Any | None = None
+        self._layers = layers
         self._bias = [float((label_bias or {}).get(label, 0.0)) for label in LABELS]
 
     @cached_property
@@ -91,9 +98,17 @@ class LocalJudge:
         if self._threads:
             torch.set_num_threads(self._threads)
         model, tokenizer = load_base(self._path, dtype=self._dtype, device=pick_device())
+        if self._layers is not None:
+            keep_layers(model, self._layers)
         if self._adapter_path is not None:
+            _check_depth(self._adapter_path, self._layers)
             model = _with_adapter(model, self._adapter_path)
         return model, LabelHead(tokenizer, self._rubric)
+
+    @cached_property
+    def lanes(self) -> Lanes:
+        """How many batches are judged side by side."""
+        return Lanes()
 
     @property
     def head(self) -> LabelHead:
@@ -111,7 +126,10 @@ class LocalJudge:
     @cached_property
     def digest(self) -> str:
         adapter = adapter_digest(self._adapter_path) if self._adapter_path else None
-        return digest_of(["local", model_digest(self._path), adapter, self._rubric.digest, self._bias])
+        depth = [] if self._layers is None else [self._layers]
+        return digest_of(
+            ["local", model_digest(self._path), adapter, self._rubric.digest, self._bias, *depth]
+        )
 
     def judge(self, items: Sequence[tuple[Prompt, Response]]) -> Iterator[Verdict]:
         """Verdicts in the items' order, yielded a window of batches at a time.
@@ -131,11 +149,16 @@ class LocalJudge:
             else:
                 encoded[index] = self.head.encode(prompt, response.text)
         order = sorted(encoded, key=lambda index: len(encoded[index][0]))
-        for start in range(0, len(order), self._batch_size):
-            batch = order[start : start + self._batch_size]
+
+        def judged(batch: Sequence[int]) -> tuple[list[list[float]], float]:
             began = self._clock()
             rows = self.label_probabilities([encoded[index][0] for index in batch])
-            each = (self._clock() - began) / len(batch)
+            return rows, (self._clock() - began) / len(batch)
+
+        if order:
+            self._compute_prefix()
+        batches = even_batches(order, batch_size=self._batch_size, lanes=self.lanes.count, least=_LEAST_ITEMS)
+        for batch, (rows, each) in zip(batches, self.lanes.map(judged, batches), strict=True):
             for index, row in zip(batch, rows, strict=True):
                 ids, truncated = encoded[index]
                 prompt, response = items[index]
@@ -169,12 +192,16 @@ class LocalJudge:
     @torch.inference_mode()
     def label_probabilities(self, questions: Sequence[Sequence[int]]) -> list[list[float]]:
         """Probabilities of Accept, Caution, Refuse for each question's token ids; rows sum to 1."""
+        self._compute_prefix()
         shared = self.head.shared if self._share else []
-        if shared and self._prefix is None:
-            self._prefix = prefix_cache(self._loaded[0], shared)
         logits = label_logits(self._loaded[0], self.head, questions, shared, self._prefix if shared else None)
         probabilities: list[list[float]] = (logits + logits.new_tensor(self._bias)).softmax(-1).tolist()
         return probabilities
+
+    @torch.inference_mode()
+    def _compute_prefix(self) -> None:
+        if self._share and self.head.shared and self._prefix is None:
+            self._prefix = prefix_cache(self._loaded[0], self.head.shared)
 
     def close(self) -> None:
         """Let go of the model; the next question loads it again."""
@@ -222,6 +249,20 @@ def label_logits(
         logits_to_keep=torch.tensor([-1], device=model.device),
     )
     return output.logits[:, -1, head.label_ids].float()
+
+
+def _check_depth(folder: Path, layers: int | None) -> None:
+    """JudgeError where the adapter's card says that it was trained on another number of layers."""
+    card = folder / CARD_FILE
+    trained = (
+        json.loads(card.read_text(encoding="utf-8")).get("recipe", {}).get("layers")
+        if card.is_file()
+        else layers
+    )
+    if trained != layers:
+        told = "all layers" if trained is None else f"the lowest {trained} layers"
+        mend = "leave layers out" if trained is None else f"set layers to {trained}"
+        raise JudgeError(f"judge adapter {folder} was trained on {told} of its base; {mend}")
 
 
 def _with_adapter(model: Any, folder: Path) -> Any:

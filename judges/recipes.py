@@ -41,6 +41,7 @@ class TrainingRecipe(BaseModel):
     lora_rank: int = Field(default=16, ge=1)
     lora_alpha: int = Field(default=32, ge=1)
     frozen_layers: int = Field(default=10, ge=0)
+    layers: int | None = Field(default=None, ge=1)
     held_out: float = Field(default=HELD_OUT, gt=0, lt=1)
     development: float = Field(default=DEVELOPMENT, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)

@@ -27,7 +27,14 @@ from policies.cares import LABELS
 from policies.digests import digest_of, seed_from
 from policies.engines.adapters import ADAPTER_FILES, adapter_digest, settle_config
 from policies.engines.lora import fuse_lora
-from policies.engines.models import frozen_modules, load_base, model_digest, pick_device, plain_attention
+from policies.engines.models import (
+    frozen_modules,
+    keep_layers,
+    load_base,
+    model_digest,
+    pick_device,
+    plain_attention,
+)
 from policies.errors import NotEnoughData, TrainingError
 from policies.statistics.agreement import codes_of, confusion_matrix, macro_f1
 
@@ -39,7 +46,8 @@ class JudgeRecipe:
     """Hyperparameters. A batch holds at most `batch_size` rows and `batch_tokens` tokens, padding included.
 
     `held_out` and `development` are shares of *prompts*; rows of a prompt stay together. `frozen_layers`
-    lowest layers get no LoRA: they cost no backward pass, and what a label hangs on is read further up.
+    lowest layers get no LoRA: they cost no backward pass, and what a label hangs on is read further up. Of
+    the base's layers the lowest `layers` are kept (None: all); the label is read above them.
     """
 
     epochs: int = 3
@@ -50,6 +58,7 @@ class JudgeRecipe:
     lora_rank: int = 8
     lora_alpha: int = 16
     frozen_layers: int = 0
+    layers: int | None = None
     held_out: float = HELD_OUT
     development: float = DEVELOPMENT
     seed: int = 0
@@ -100,6 +109,8 @@ def train_judge(
         torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
     base, tokenizer = load_base(model_path, dtype=dtype, device=pick_device())
+    if recipe.layers is not None:
+        keep_layers(base, recipe.layers)
     plain_attention(base)
     head = LabelHead(tokenizer, rubric)
     rows = [row for row in [*parts.train, *extra_train] if not is_non_answer(row.answer)]

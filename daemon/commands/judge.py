@@ -233,6 +233,7 @@ def train(
             adapter_path=output,
             dtype=asked.dtype,
             label_bias=asked.label_bias,
+            layers=asked.layers,
         )
         rows = labelled(job) if data else all_labels()  # shipped held-out rows are held out of every recipe
         held_out = split_rows(rows, JudgeRecipe(**job.recipe)).held_out

@@ -31,6 +31,7 @@ class JudgeSettings(Section):
     agreement: float = Field(default=0.6, gt=0, le=1)
     labels: Path | None = None
     label_bias: dict[Label, float] = Field(default_factory=dict)
+    layers: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _complete(self) -> JudgeSettings:
@@ -42,6 +43,10 @@ class JudgeSettings(Section):
             raise ValueError("a judge of kind panel needs at least two members")
         if self.label_bias and self.kind != "local":
             raise ValueError("label_bias is for judges of kind local; they answer by the labels' logits")
+        if self.layers is not None and self.kind != "local":
+            raise ValueError(
+                "layers is for judges of kind local; it is how many layers of the model are kept"
+            )
         if not all(map(math.isfinite, self.label_bias.values())):
             raise ValueError("label_bias must be finite numbers, added to the labels' logits")
         return self

@@ -193,6 +193,19 @@ def frozen_modules(model: Any, frozen: int) -> str | None:
     return rf"(?:.*\.)?layers\.(?:{'|'.join(map(str, range(frozen)))})\..*" if frozen else None
 
 
+def keep_layers(model: Any, layers: int) -> None:
+    """Leave `model`, a causal language model, its lowest `layers` decoder layers.
+
+    ConfigurationError where it has fewer.
+    """
+    decoder = model.base_model
+    count = len(decoder.layers)
+    if not 1 <= layers <= count:
+        raise ConfigurationError(f"layers = {layers}: the model has {count}; keep 1 to {count} of them")
+    decoder.layers = decoder.layers[:layers]
+    model.config.num_hidden_layers = layers
+
+
 def with_adapter(model: Any, folder: Path) -> Any:
     """`model` with the LoRA adapter of `folder` on top, for answering; the adapter is in the base's type.
 

@@ -98,6 +98,8 @@ def test_panel_of_strangers_and_incomplete_judges_are_refused(tmp_path: Path) ->
         ({"kind": "guard", "model": "m"}, "needs guard_kind"),
         ({"kind": "panel", "members": {"rules": 1}}, "at least two members"),
         ({"kind": "rules", "label_bias": {"Accept": 1}}, "label_bias is for judges of kind local"),
+        ({"kind": "self", "layers": 16}, "layers is for judges of kind local"),
+        ({"kind": "local", "model": "m", "layers": 0}, "layers"),
         ({"kind": "local", "model": "m", "label_bias": {"Accept": math.nan}}, "finite numbers"),
         ({"kind": "local", "model": "m", "label_bias": {"Allow": 1}}, "label_bias.Allow"),
     ):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from judges.labels import LabelledRow
 from judges.local import LocalJudge
@@ -86,6 +87,35 @@ def test_saved_adapter_judges_as_the_best_epoch_did(
     right = sum(verdict.label is row.label for verdict, row in zip(verdicts, development, strict=True))
     best = max(epoch["development_macro_f1"] for epoch in card["history"])
     assert right / len(development) == pytest.approx(best, abs=0.1)
+
+
+def test_judge_of_fewer_layers_is_trained_and_used_as_such(tiny_model: Path, tmp_path: Path) -> None:
+    recipe = JudgeRecipe(epochs=4, patience=4, learning_rate=2e-2, layers=1, held_out=0.2, development=0.2)
+    parts = split_rows(rows(40), recipe)
+    card = train_judge(
+        model_path=tiny_model,
+        parts=parts,
+        rubric=RUBRIC,
+        output_dir=tmp_path / "adapter",
+        recipe=recipe,
+        report=lambda _event: None,
+        dtype="float32",
+    )
+    weights = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert {int(name.split("layers.")[1].split(".")[0]) for name in weights} == {0}
+    made = LocalJudge(
+        name="j",
+        model_path=tiny_model,
+        rubric=RUBRIC,
+        adapter_path=tmp_path / "adapter",
+        dtype="float32",
+        layers=1,
+    )
+    verdicts = list(made.judge([row.as_item() for row in parts.development]))
+    right = sum(one.label is row.label for one, row in zip(verdicts, parts.development, strict=True))
+    best = max(epoch["development_macro_f1"] for epoch in card["history"])
+    assert right / len(verdicts) == pytest.approx(best, abs=0.1)
+    assert best > 0.5
 
 
 def test_same_seed_trains_the_same_adapter(tiny_model: Path, tmp_path: Path) -> None:

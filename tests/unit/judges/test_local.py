@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from judges.local import LabelHead, LocalJudge
 from judges.refusal import is_non_answer
 from judges.rubric import Rubric
 from policies.cares import LABELS, Label
-from policies.errors import JudgeError
+from policies.errors import ConfigurationError, JudgeError
 from policies.records import Prompt
 from tests.tiny import make_tokenizer
 from tests.unit.judges.items import Item, item
@@ -62,6 +63,19 @@ def test_verdicts_do_not_depend_on_their_neighbours(tiny_model: Path) -> None:
     together = torch.tensor(chances(made, asked()))
     alone = torch.tensor([chances(made, [one])[0] for one in asked()])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+
+
+def test_lanes_change_no_verdict(
+    tiny_model: Path, tiny_adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("judges.local._LEAST_ITEMS", 1)
+    items = [item(f"{answer} {n}") for n in range(4) for answer in ANSWERS]
+    told = []
+    for lanes in (1, 2):
+        made = judge(tiny_model, adapter_path=tiny_adapter, batch_size=6)
+        made.lanes.count = lanes
+        told.append(torch.tensor(chances(made, items)))
+    torch.testing.assert_close(told[0], told[1], atol=1e-5, rtol=0)
 
 
 def test_bias_moves_the_odds_of_its_label_and_makes_another_judge(tiny_model: Path) -> None:
@@ -131,6 +145,42 @@ def test_adapter_is_part_of_the_digest_and_of_the_judgment(tiny_model: Path, tin
     assert judge(tiny_model, batch_size=1).digest == plain.digest
     first, second = torch.tensor(chances(plain, asked())), torch.tensor(chances(tuned, asked()))
     assert (first - second).abs().max() > 0.01
+
+
+def test_judge_of_the_lowest_layers_is_the_smaller_model(tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, LlamaForCausalLM
+
+    # The same by another way: transformers reads so many layers as the configuration says.
+    shallow = tmp_path / "shallow"
+    LlamaForCausalLM.from_pretrained(tiny_model, num_hidden_layers=1).save_pretrained(shallow)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(shallow)
+    found = torch.tensor(chances(judge(tiny_model, layers=1), asked()))
+    torch.testing.assert_close(found, torch.tensor(chances(judge(shallow), asked())), atol=1e-5, rtol=0)
+    assert (found - torch.tensor(chances(judge(tiny_model), asked()))).abs().max() > 0.01
+    assert judge(tiny_model, layers=1).digest != judge(tiny_model).digest
+
+
+def test_more_layers_than_there_are_is_an_error(tiny_model: Path) -> None:
+    with pytest.raises(ConfigurationError, match="layers = 3: the model has 2; keep 1 to 2"):
+        list(judge(tiny_model, layers=3).judge([item("Take two.")]))
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked", "mend"),
+    [
+        (1, None, "the lowest 1 layers of its base; set layers to 1"),
+        (None, 1, "all layers .*leave layers out"),
+    ],
+)
+def test_adapter_of_another_depth_is_refused(
+    tiny_model: Path, tiny_adapter: Path, tmp_path: Path, trained: int | None, asked: int | None, mend: str
+) -> None:
+    folder = tmp_path / "adapter"
+    shutil.copytree(tiny_adapter, folder)
+    recipe = {} if trained is None else {"layers": trained}
+    (folder / "card.json").write_text(json.dumps({"recipe": recipe}))
+    with pytest.raises(JudgeError, match=mend):
+        list(judge(tiny_model, adapter_path=folder, layers=asked).judge([item("Take two.")]))
 
 
 def test_closed_judge_answers_as_before(tiny_model: Path) -> None:
