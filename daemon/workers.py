@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from threading import Thread
 from typing import Any
 
+from policies.engines.environment import compute_environment
+
 
 class Worker:
     """One running worker. Its stdout is progress; the end of its stderr is kept for when it dies."""
@@ -23,6 +25,7 @@ class Worker:
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
+            env=compute_environment(),
         )
         self._reader = Thread(target=self._drain, daemon=True)
         self._reader.start()

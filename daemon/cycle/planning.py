@@ -21,6 +21,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
     fractions = {name: getattr(settings.prompts, name) for name in ("train", "selection", "sealed")}
     splits = split(prompts, fractions=fractions, seed=settings.prompts.split_seed)
     sampling, judging, training = settings.sampling, settings.judging, settings.training
+    plain_tokens = sampling.plain_tokens or sampling.max_new_tokens
     contrast_tokens = sampling.contrast_tokens or sampling.max_new_tokens
     amounts = Amounts(
         train=sampling.train_prompts,
@@ -42,7 +43,8 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
         sampling=TrainingSampling(
             worked=read_context(sampling.worked_examples),
             over_cautious=read_context(sampling.over_cautious_examples),
-            plain_tokens=sampling.plain_tokens or sampling.max_new_tokens,
+            plain_tokens=plain_tokens,
+            plain_harmful_tokens=sampling.plain_harmful_tokens or plain_tokens,
             contrast_tokens=contrast_tokens,
             over_cautious_tokens=sampling.over_cautious_tokens or contrast_tokens,
             temperature=sampling.temperature,

@@ -11,8 +11,8 @@ from pathlib import Path
 from threading import Thread
 from typing import IO, Any
 
+from policies.engines.environment import compute_environment
 from policies.errors import TrainingError
-from policies.training.environment import training_environment
 from policies.training.recipe import TrainingJob
 
 Report = Callable[[dict[str, Any]], None]
@@ -39,7 +39,7 @@ def train_in_process(job: TrainingJob, *, job_file: Path, timeout_s: float, repo
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=training_environment(),
+        env=compute_environment(),
     ) as process:
         reader = Thread(target=_drain, args=(process.stderr, tail), daemon=True)
         reader.start()

@@ -25,17 +25,18 @@ class TrainingSampling:
     """What is asked of the deployed policy before training.
 
     `worked`: examples under which it refuses what is harmful; `over_cautious`: under which it refuses
-    anything. Plain answers may be `plain_tokens` long, those under `worked` `contrast_tokens` and those
-    under `over_cautious` `over_cautious_tokens`; `temperature` is that of answers under examples,
-    `harmless_temperature` that of plain answers to harmless prompts. With `prefer_refusals` caution about a
-    harmful prompt leaves room for a refusal, and with `settle_for_caution` caution about a harmless one for a
-    refusal that is worse, even where the CARES table scores both alike. Of harmful and of harmless prompts at
-    most `contrast_prompts` each are asked under examples; None for all.
+    anything. Plain answers may be `plain_tokens` long, to harmful prompts `plain_harmful_tokens`, those under
+    `worked` `contrast_tokens` and those under `over_cautious` `over_cautious_tokens`; `temperature` is that
+    of answers under examples, `harmless_temperature` that of plain answers to harmless prompts. With
+    `prefer_refusals` caution about a harmful prompt leaves room for a refusal, and with `settle_for_caution`
+    caution about a harmless one for a refusal that is worse, even where the CARES table scores both alike. Of
+    harmful and of harmless prompts at most `contrast_prompts` each are asked under examples; None for all.
     """
 
     worked: Context
     over_cautious: Context
     plain_tokens: int
+    plain_harmful_tokens: int
     contrast_tokens: int
     over_cautious_tokens: int
     temperature: float
@@ -52,11 +53,12 @@ class TrainingSampling:
         Harmful prompts at temperature 0, for what people meet; harmless ones at `harmless_temperature`, since
         their good answers are learnt from and learning from greedy answers narrows the policy.
         """
-        greedy = Sampling(self.plain_tokens, 0.0, self.top_k, PLAIN)
+        harmful = Sampling(self.plain_harmful_tokens, 0.0, self.top_k, PLAIN)
+        spread = self._spread
         return [
-            Ask(prompt, greedy, 0)
-            if prompt.harmful_level or not self.harmless_temperature
-            else Ask(prompt, self._spread, seed_from("plain", prompt.digest))
+            Ask(prompt, harmful, 0)
+            if prompt.harmful_level
+            else Ask(prompt, spread, seed_from("plain", prompt.digest) if spread.temperature else 0)
             for prompt in prompts
         ]
 

@@ -81,8 +81,9 @@ class SamplingSettings(Section):
 
     A harmless prompt is asked plainly up to `harmless_tries` times, until an answer is accepted. Answers are
     at most `max_new_tokens` long; those that are trained on may be kept shorter: by `plain_tokens` plain
-    ones, by `contrast_tokens` those under worked examples, and by `over_cautious_tokens` (None for
-    `contrast_tokens`) the refusals of harmless prompts, which are only rejected.
+    ones, by `plain_harmful_tokens` (None for `plain_tokens`) those to harmful prompts, by `contrast_tokens`
+    those under worked examples, and by `over_cautious_tokens` (None for `contrast_tokens`) the refusals of
+    harmless prompts, which are only rejected.
 
     Under worked examples at most `contrast_prompts` harmful and as many harmless prompts are asked (None for
     all that need it); to the others `training.borrow_refusals` lends what was said there.
@@ -100,6 +101,7 @@ class SamplingSettings(Section):
     harmful_method_weights: dict[str, float] | None = None
     max_new_tokens: int = Field(default=48, ge=1)
     plain_tokens: int | None = Field(default=None, ge=1)
+    plain_harmful_tokens: int | None = Field(default=None, ge=1)
     contrast_prompts: int | None = Field(default=None, ge=16)
     contrast_tokens: int | None = Field(default=None, ge=1)
     over_cautious_tokens: int | None = Field(default=None, ge=1)

@@ -20,6 +20,7 @@ SAMPLING = TrainingSampling(
     worked=WORKED,
     over_cautious=TIMID,
     plain_tokens=9,
+    plain_harmful_tokens=7,
     contrast_tokens=6,
     over_cautious_tokens=4,
     temperature=0.7,
@@ -46,8 +47,8 @@ def test_every_prompt_is_asked_plainly_harmful_ones_greedily() -> None:
     asks = SAMPLING.plain(PROMPTS)
     assert [ask.prompt for ask in asks] == list(PROMPTS)
     assert {ask.sampling.context for ask in asks} == {PLAIN}
-    assert {ask.sampling.max_new_tokens for ask in asks} == {9}
     for ask in asks:
+        assert ask.sampling.max_new_tokens == (7 if ask.prompt.harmful_level else 9)
         assert ask.sampling.temperature == (0.0 if ask.prompt.harmful_level else 0.6)
         assert (ask.seed == 0) is (ask.prompt.harmful_level > 0)
     greedy = replace(SAMPLING, harmless_temperature=0.0).plain(PROMPTS)

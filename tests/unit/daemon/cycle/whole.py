@@ -49,6 +49,7 @@ PLAN = Plan(
         worked=WORKED,
         over_cautious=WORKED,
         plain_tokens=8,
+        plain_harmful_tokens=8,
         contrast_tokens=8,
         over_cautious_tokens=8,
         temperature=1.0,
