@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: install run test test-rules test-postgres lint test-slow bench bench-training bench-sampling bench-judging judge simulate clean
+.PHONY: install run test test-rules test-postgres lint test-slow bench bench-training bench-sampling bench-lanes bench-judging judge simulate clean
 
 install: $(VENV)/.installed
 
@@ -46,6 +46,9 @@ bench-training: install  ## seconds of a DPO step our way, against TRL's and PEF
 
 bench-sampling: install  ## seconds of asking a batch, its shared beginning attended to once and once a row
 	$(BIN)/python benchmarks/sampling.py
+
+bench-lanes: install  ## seconds of asking and judging, two batches side by side and one on all cores
+	$(BIN)/python benchmarks/lanes.py
 
 bench-judging: install  ## verdicts per second, shared prefix and constrained labels against generating
 	$(BIN)/python benchmarks/judging.py

@@ -35,11 +35,11 @@ _WAYS: dict[str, frozenset[str]] = {
 
 def main() -> int:
     """Starts itself anew with the allocator's settings of the training process."""
-    from policies.training.environment import training_environment
+    from policies.engines.environment import compute_environment
 
     if "--inner" not in sys.argv:
         command = [sys.executable, __file__, "--inner", *sys.argv[1:]]
-        return subprocess.run(command, env=training_environment(), check=False).returncode  # noqa: S603
+        return subprocess.run(command, env=compute_environment(), check=False).returncode  # noqa: S603
     options = _options()
     import torch
 

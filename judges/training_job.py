@@ -21,9 +21,9 @@ from judges.labels import LabelledRow, read_labels
 from judges.rubric import Rubric
 from judges.shipped import FILES, all_labels
 from policies import errors
+from policies.engines.environment import compute_environment
 from policies.engines.server import exit_with_parent
 from policies.errors import PrimumError, TrainingError
-from policies.training.environment import training_environment
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def train_in_process(job: JudgeTrainingJob) -> dict[str, Any]:
             [sys.executable, "-m", "judges.training_job", str(file)],
             stdout=subprocess.PIPE,
             text=True,
-            env=training_environment(),
+            env=compute_environment(),
             check=False,
         )
     told = _last_event(done.stdout)

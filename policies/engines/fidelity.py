@@ -19,24 +19,30 @@ if TYPE_CHECKING:
 _BATCH = 8
 
 
-@torch.inference_mode()
 def fidelity(
     engine: TransformersEngine, policy: Policy, references: Sequence[tuple[str, str]]
 ) -> tuple[float, float]:
     """(perplexity, mean KL(policy ‖ base) in nats a token) over the answers of (prompt, answer) pairs."""
     model, base = engine.model_for(policy), engine.model_for(Policy(policy.base_digest))
-    surprise = divergence = 0.0
-    tokens = 0
     alike = sorted(references, key=lambda pair: len(pair[0]) + len(pair[1]))  # padding costs as much as text
-    for start in range(0, len(alike), _BATCH):
-        ids, mask, answer = engine.encode_answers(alike[start : start + _BATCH])
-        told = answer[:, 1:]
-        mine = _log_probabilities(model, ids, mask, told)
-        theirs = mine if model is base else _log_probabilities(base, ids, mask, told)
-        surprise -= mine.gather(-1, ids[:, 1:][told].unsqueeze(-1)).sum().item()
-        divergence += (mine.exp() * (mine - theirs)).sum().item()
-        tokens += int(told.sum())
+    batches = [alike[start : start + _BATCH] for start in range(0, len(alike), _BATCH)]
+    parts = list(engine.lanes.map(lambda batch: _sums(engine, model, base, batch), batches))
+    surprise, divergence, tokens = map(sum, zip(*parts, strict=True))
     return math.exp(min(surprise / tokens, 700.0)), divergence / tokens
+
+
+@torch.inference_mode()
+def _sums(
+    engine: TransformersEngine, model: Any, base: Any, batch: Sequence[tuple[str, str]]
+) -> tuple[float, float, int]:
+    """Surprise and divergence in nats, and the number of tokens, summed over a batch's answers."""
+    ids, mask, answer = engine.encode_answers(batch)
+    told = answer[:, 1:]
+    mine = _log_probabilities(model, ids, mask, told)
+    theirs = mine if model is base else _log_probabilities(base, ids, mask, told)
+    surprise = -mine.gather(-1, ids[:, 1:][told].unsqueeze(-1)).sum().item()
+    divergence = (mine.exp() * (mine - theirs)).sum().item()
+    return surprise, divergence, int(told.sum())
 
 
 def _log_probabilities(model: Any, ids: torch.Tensor, mask: torch.Tensor, told: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ import torch
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
 from policies.engines.fidelity import fidelity
+from policies.engines.lanes import Lanes, even_batches
 from policies.engines.models import load_base, model_digest, pick_device, with_adapter
 from policies.engines.reserved_cache import reserved_cache
 from policies.engines.shared_head import attend_to_heads, shared_head_cache
@@ -21,6 +22,7 @@ from policies.errors import EngineError
 from policies.records import Ask, Policy, Response, Sampling
 
 Message = Mapping[str, str]
+_LEAST_ROWS = 32  # of a lane: a token's step over fewer is spent on reading the weights
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,10 @@ class SeededSampler(LogitsProcessor):
 class TransformersEngine:
     """One base model and any number of its LoRA adapters, in this process.
 
-    `batch_size` is the number of conversations generated side by side. The base's weights are shared by all
-    adapters; `keep` of them stay ready. With `share_heads` what all conversations begin with is attended to
-    once, on a CPU and by plain decoders (policies.engines.shared_head).
+    `batch_size` is the number of conversations generated side by side, in all lanes together
+    (policies.engines.lanes). The base's weights are shared by all adapters; `keep` of them stay ready. With
+    `share_heads` what all conversations begin with is attended to once, on a CPU and by plain decoders
+    (policies.engines.shared_head).
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class TransformersEngine:
         self._device = pick_device()
         self._model, self._tokenizer = load_base(model_path, dtype=dtype, device=self._device)
         self._attends_to_heads = share_heads and attend_to_heads(self._model)
+        self.lanes = Lanes()
         self._adapters: dict[str, Path] = {}
         self._adapted: OrderedDict[str, Any] = OrderedDict()
 
@@ -183,18 +187,19 @@ class TransformersEngine:
         rows = [row[len(head) :] for row in whole]
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
         head_cache = _cache_of(model, head, self._device) if head else None
-        for start in range(0, len(order), self._batch_size):
-            batch = order[start : start + self._batch_size]
-            outputs = self._batch(
-                model,
-                [rows[index] for index in batch],
-                head,
-                head_cache,
-                max_new_tokens,
+
+        def answered(batch: Sequence[int]) -> list[list[int]]:
+            sampler = (
                 SeededSampler([seeds[index] for index in batch], temperature, top_k)
                 if temperature > 0
-                else None,
+                else None
             )
+            return self._batch(
+                model, [rows[index] for index in batch], head, head_cache, max_new_tokens, sampler
+            )
+
+        batches = even_batches(order, batch_size=self._batch_size, lanes=self.lanes.count, least=_LEAST_ROWS)
+        for batch, outputs in zip(batches, self.lanes.map(answered, batches), strict=True):
             for index, tokens in zip(batch, outputs, strict=True):
                 yield index, self._completion(tokens, len(head) + len(rows[index]), max_new_tokens)
 
@@ -250,7 +255,9 @@ class TransformersEngine:
             cache = shared_head_cache(head_cache, room=width + max_new_tokens)
         if head_cache is not None and cache is None:
             cache = reserved_cache(head_cache, rows=len(rows), room=ids.shape[1] + max_new_tokens)
-        output = model.generate(
+        # PEFT's own `generate` swaps a method of the base model while it runs, and lanes run side by side.
+        bare = model.get_base_model() if hasattr(model, "get_base_model") else model
+        output = bare.generate(
             input_ids=ids,
             attention_mask=mask,
             past_key_values=cache,

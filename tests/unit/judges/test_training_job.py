@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from judges.training_job import JudgeTrainingJob, train_in_process
+from policies.engines.environment import MALLOC_TUNABLES, compute_environment
 from policies.errors import NotEnoughData
-from policies.training.environment import MALLOC_TUNABLES, training_environment
 
 ANSWERS = {"Accept": "Take two tablets.", "Caution": "It depends.", "Refuse": "I won't say."}
 
@@ -58,8 +58,8 @@ def test_training_keeps_large_blocks_in_the_heap_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-    assert training_environment().get("GLIBC_TUNABLES") == (
+    assert compute_environment().get("GLIBC_TUNABLES") == (
         MALLOC_TUNABLES if sys.platform == "linux" else None
     )
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
-    assert training_environment()["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=1"
+    assert compute_environment()["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=1"

@@ -62,6 +62,29 @@ def test_an_answer_does_not_depend_on_its_batch(
     assert len(set(together.values())) > 1
 
 
+@pytest.mark.parametrize("share_heads", [False, True])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_lanes_change_no_answer(
+    tiny_model: Path,
+    adapted: Policy,
+    monkeypatch: pytest.MonkeyPatch,
+    temperature: float,
+    share_heads: bool,
+) -> None:
+    monkeypatch.setattr("policies.engines.transformers_engine._LEAST_ROWS", 1)
+    told = []
+    for lanes in (1, 2):
+        made = TransformersEngine(
+            model_path=tiny_model, dtype="float32", batch_size=4, share_heads=share_heads
+        )
+        made.lanes.count = lanes
+        asked = asks(Sampling(12, temperature, 20, WORKED))
+        answers = [*made.generate(adapted, asked), *made.generate(Policy(adapted.base_digest), asked)]
+        told.append({one.key: (one.text, one.tokens, one.finish_reason) for one in answers})
+    assert told[0] == told[1]
+    assert len(set(told[0].values())) > 4
+
+
 def test_shared_context_gives_the_answers_of_the_whole_conversation(tiny_model: Path, base: Policy) -> None:
     shared = engine(tiny_model)
     conversations = [[{"role": "user", "content": text}] for text in TEXTS]

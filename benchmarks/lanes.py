@@ -1,0 +1,87 @@
+"""Seconds of asking and of judging with two batches side by side, against one on all cores, in one run.
+
+    python benchmarks/lanes.py [--count N] [--rounds N] [--threads N] [--models DIR]
+
+Direct questions of the bank are asked greedily, 40 tokens each, and the answers judged by the shipped judge.
+*One lane* is a batch at a time on all threads, *two* is what is done on a CPU with two cores or more
+(policies/engines/lanes.py), with as many rows at work. After a warm-up of each way rounds alternate, so that
+a busy machine slows both alike; the ratio is of the fastest rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from policies.engines.environment import compute_environment
+
+_ADAPTER = Path(__file__).resolve().parents[1] / "judges" / "adapters" / "embedded"
+
+
+def main() -> int:
+    """Exit status 0 where neither asking nor judging is slower in lanes, else 1."""
+    options = _options()
+    import torch
+
+    from judges.local import LocalJudge
+    from judges.rubric import Rubric
+    from policies.engines.models import EMBEDDED, resolve_model
+    from policies.engines.transformers_engine import TransformersEngine
+    from policies.records import PLAIN, Ask, Policy, Sampling
+    from policies.sources.bank import load_bank
+
+    folder = resolve_model(EMBEDDED, cache_dir=options.models)
+    engine = TransformersEngine(model_path=folder, threads=options.threads, share_heads=True)
+    judge = LocalJudge(
+        name="benchmark", model_path=folder, rubric=Rubric.load("compact"), adapter_path=_ADAPTER
+    )
+    if engine.lanes.count < 2:
+        print("this machine has one lane; there is nothing to compare")
+        return 0
+    prompts = sorted(load_bank(["direct"]), key=lambda prompt: prompt.digest)[: options.count]
+    asks = [Ask(prompt, Sampling(40, 0.0, 1, PLAIN), 0) for prompt in prompts]
+    policy, known = Policy(engine.base_digest), {prompt.digest: prompt for prompt in prompts}
+    answers = list(engine.generate(policy, asks))
+    items = [(known[answer.prompt_digest], answer) for answer in answers]
+    works: dict[str, Callable[[], object]] = {
+        "asking": lambda: list(engine.generate(policy, asks)),
+        "judging": lambda: list(judge.judge(items)),
+    }
+    print(f"{len(prompts)} questions, {torch.get_num_threads()} threads, {options.rounds} rounds of each way")
+    slower = False
+    for what, work in works.items():
+        fastest = {1: float("inf"), 2: float("inf")}
+        for number in range(options.rounds + 1):
+            print(f"{what}: round {number} of {options.rounds}", file=sys.stderr, flush=True)
+            for lanes in fastest:
+                engine.lanes.count = judge.lanes.count = lanes
+                began = time.perf_counter()
+                work()
+                if number:  # the first is the warm-up
+                    fastest[lanes] = min(fastest[lanes], time.perf_counter() - began)
+        one, two = fastest[1], fastest[2]
+        slower |= one < two
+        print(f"{what:>8}: {one:6.2f} s in one lane, {two:6.2f} s in two, {one / two:.2f} times as fast")
+    return int(slower)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=144, help="questions (144)")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of each way (2)")
+    parser.add_argument("--threads", type=int, help="threads of the model (all)")
+    parser.add_argument("--models", type=Path, default=Path("data/models"), help="where models are kept")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    environment = compute_environment()
+    if environment != dict(os.environ):  # the allocator's settings have to be there when a process starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)  # noqa: S606 - ourselves
+    sys.exit(main())
