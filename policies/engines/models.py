@@ -6,10 +6,13 @@ converted once to safetensors and cached. Everything else is a local folder or a
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,16 +73,17 @@ def _converted_embedded(cache_dir: Path) -> Path:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     cache_dir.mkdir(parents=True, exist_ok=True)
-    model = AutoModelForCausalLM.from_pretrained(
-        str(source.parent),
-        gguf_file=source.name,
-        dtype=torch.bfloat16,
-        quantization_config=GgufConfig(dequantize=True),
-    )
+    with _gguf_parsed_once():
+        model = AutoModelForCausalLM.from_pretrained(
+            str(source.parent),
+            gguf_file=source.name,
+            dtype=torch.bfloat16,
+            quantization_config=GgufConfig(dequantize=True),
+        )
+        tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
     # A dequantised model still says that it is quantised, and then refuses to be saved.
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
     # A rename is atomic: a conversion that is killed half-way leaves no folder that looks finished.
     staging = Path(tempfile.mkdtemp(dir=cache_dir, prefix=".converting-"))
     model.save_pretrained(staging)
@@ -89,6 +93,23 @@ def _converted_embedded(cache_dir: Path) -> Path:
     except OSError:  # another process was first; its result is the same
         shutil.rmtree(staging, ignore_errors=True)
     return target
+
+
+@contextmanager
+def _gguf_parsed_once() -> Iterator[None]:
+    """Within it a GGUF file is parsed once, and its tensors' names are mapped once.
+
+    Transformers parses it for the configuration, for the weights and for the tokenizer, and maps all names
+    anew for each of the model's modules: more than half of a small model's conversion.
+    """
+    import gguf
+
+    before = gguf.GGUFReader, gguf.get_tensor_name_map
+    gguf.GGUFReader, gguf.get_tensor_name_map = map(functools.cache, before)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader, gguf.get_tensor_name_map = before
 
 
 def model_digest(folder: Path) -> str:

@@ -37,7 +37,11 @@ def test_every_hyperparameter_can_be_set_in_a_file() -> None:
     ("path", "own"),
     [
         (SHIPPED[1], {"shipped_labels", "label_bias"}),
-        (SHIPPED[2], {"shipped_labels", "label_bias", "seed", "epochs", "lora_rank", "lora_alpha"}),
+        (
+            SHIPPED[2],
+            {"shipped_labels", "label_bias", "seed", "epochs", "lora_rank", "lora_alpha"}
+            | {"layers", "frozen_layers"},
+        ),
     ],
 )
 def test_the_embedded_recipes_are_what_no_recipe_means_but_for_what_they_say(
@@ -51,9 +55,9 @@ def test_the_embedded_recipes_are_what_no_recipe_means_but_for_what_they_say(
 @pytest.mark.parametrize(("recipe", "name"), [(SHIPPED[1], "embedded"), (SHIPPED[2], "tutor")])
 def test_shipped_judges_are_used_as_their_recipes_measured_them(recipe: Path, name: str) -> None:
     """Else the calibration that ships is that of another judge, and every installation measures anew."""
-    configured = load_settings().judging.registry[name]
-    assert configured.label_bias == training_recipe(recipe, {}).label_bias
-    assert (configured.adapter, configured.rubric) == (name, training_recipe(recipe, {}).rubric)
+    configured, trained = load_settings().judging.registry[name], training_recipe(recipe, {})
+    assert (configured.label_bias, configured.layers) == (trained.label_bias, trained.layers)
+    assert (configured.adapter, configured.rubric) == (name, trained.rubric)
 
 
 def test_the_3b_recipe_names_its_base_and_type() -> None:
