@@ -7,6 +7,7 @@ converted once to safetensors and cached. Everything else is a local folder or a
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import os
 import shutil
@@ -102,14 +103,15 @@ def _gguf_parsed_once() -> Iterator[None]:
     Transformers parses it for the configuration, for the weights and for the tokenizer, and maps all names
     anew for each of the model's modules: more than half of a small model's conversion.
     """
-    import gguf
-
-    before = gguf.GGUFReader, gguf.get_tensor_name_map
-    gguf.GGUFReader, gguf.get_tensor_name_map = map(functools.cache, before)
+    gguf: Any = importlib.import_module("gguf")
+    before = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    for name, made in before.items():
+        setattr(gguf, name, functools.cache(made))
     try:
         yield
     finally:
-        gguf.GGUFReader, gguf.get_tensor_name_map = before
+        for name, made in before.items():
+            setattr(gguf, name, made)
 
 
 def model_digest(folder: Path) -> str:
