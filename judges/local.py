@@ -21,7 +21,7 @@ from judges.rubric import Rubric
 from policies.cares import LABELS, Label
 from policies.digests import digest_of
 from policies.engines.adapters import CARD_FILE, adapter_digest
-from policies.engines.lanes import Lanes, even_batches
+from policies.engines.lanes import Lanes
 from policies.engines.models import keep_layers, load_base, model_digest, pick_device, with_adapter
 from policies.errors import JudgeError
 from policies.records import Prompt, Response, Verdict
@@ -157,8 +157,8 @@ class LocalJudge:
 
         if order:
             self._compute_prefix()
-        batches = even_batches(order, batch_size=self._batch_size, lanes=self.lanes.count, least=_LEAST_ITEMS)
-        for batch, (rows, each) in zip(batches, self.lanes.map(judged, batches), strict=True):
+        told = self.lanes.map_batches(judged, order, batch_size=self._batch_size, least=_LEAST_ITEMS)
+        for batch, (rows, each) in told:
             for index, row in zip(batch, rows, strict=True):
                 ids, truncated = encoded[index]
                 prompt, response = items[index]

@@ -61,6 +61,13 @@ class Lanes:
                 if not future.cancelled():
                     future.exception()  # waits: models may be changed as soon as this is left
 
+    def map_batches(
+        self, call: Callable[[Sequence[T]], R], rows: Sequence[T], *, batch_size: int, least: int
+    ) -> Iterator[tuple[Sequence[T], R]]:
+        """Each batch of `rows` with `call` of it; `batch_size` rows at work at a time, `least` in a lane."""
+        batches, divided = even_batches(rows, batch_size=batch_size, lanes=self.count, least=least)
+        return zip(batches, self.map(call, batches) if divided else map(call, batches), strict=True)
+
     def _started(self) -> ThreadPoolExecutor:
         if self._pool is None:
             all_threads = torch.get_num_threads()
@@ -68,6 +75,7 @@ class Lanes:
 
             def begin() -> None:
                 torch.set_num_threads(self.threads_each)
+                torch.get_num_threads()  # from now on the number is this thread's own, whatever others set
                 met.wait()
 
             self._pool = ThreadPoolExecutor(self.count, "primum-lane", initializer=begin)
@@ -78,15 +86,17 @@ class Lanes:
         return self._pool
 
 
-def even_batches(rows: Sequence[T], *, batch_size: int, lanes: int, least: int) -> list[Sequence[T]]:
-    """`rows` in their order, in batches of about one size; those of all `lanes` hold `batch_size` at most.
+def even_batches(
+    rows: Sequence[T], *, batch_size: int, lanes: int, least: int
+) -> tuple[list[Sequence[T]], bool]:
+    """`rows` in their order, in batches of about one size, and whether these are meant for lanes.
 
-    Fewer than `lanes` × `least` rows are not divided among lanes: small batches waste more than waiting does.
+    Those of all `lanes` hold `batch_size` at most. Fewer than `lanes` × `least` rows are not divided among
+    lanes: small batches waste more than waiting does.
     """
-    if lanes > 1 and (len(rows) < lanes * least or batch_size < lanes):
-        lanes = 1
-    size = batch_size // lanes
-    count = -(-len(rows) // size)
-    count = -(-count // lanes) * lanes
+    divided = lanes > 1 and len(rows) >= lanes * least and batch_size >= lanes
+    side_by_side = lanes if divided else 1
+    count = -(-len(rows) // (batch_size // side_by_side))
+    count = -(-count // side_by_side) * side_by_side
     edges = [len(rows) * at // max(1, count) for at in range(count + 1)]
-    return [rows[start:end] for start, end in itertools.pairwise(edges) if end > start]
+    return [rows[start:end] for start, end in itertools.pairwise(edges) if end > start], divided

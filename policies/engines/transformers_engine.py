@@ -14,7 +14,7 @@ import torch
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
 from policies.engines.fidelity import fidelity
-from policies.engines.lanes import Lanes, even_batches
+from policies.engines.lanes import Lanes
 from policies.engines.models import load_base, model_digest, pick_device, with_adapter
 from policies.engines.reserved_cache import reserved_cache
 from policies.engines.shared_head import attend_to_heads, shared_head_cache
@@ -198,8 +198,8 @@ class TransformersEngine:
                 model, [rows[index] for index in batch], head, head_cache, max_new_tokens, sampler
             )
 
-        batches = even_batches(order, batch_size=self._batch_size, lanes=self.lanes.count, least=_LEAST_ROWS)
-        for batch, outputs in zip(batches, self.lanes.map(answered, batches), strict=True):
+        told = self.lanes.map_batches(answered, order, batch_size=self._batch_size, least=_LEAST_ROWS)
+        for batch, outputs in told:
             for index, tokens in zip(batch, outputs, strict=True):
                 yield index, self._completion(tokens, len(head) + len(rows[index]), max_new_tokens)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import pytest
@@ -102,6 +102,18 @@ def test_who_stops_listening_leaves_nothing_running(two: Lanes) -> None:
     assert ended == [0, 1]
 
 
+def test_few_rows_are_not_divided_and_run_here(two: Lanes) -> None:
+    def call(rows: Sequence[int]) -> tuple[int, threading.Thread]:
+        return sum(rows), threading.current_thread()
+
+    here = threading.current_thread()
+    few = list(two.map_batches(call, range(7), batch_size=4, least=4))
+    assert [(list(rows), *told) for rows, told in few] == [([0, 1, 2], 3, here), ([3, 4, 5, 6], 18, here)]
+    many = list(two.map_batches(call, range(8), batch_size=4, least=4))
+    assert [total for _, (total, _) in many] == [1, 5, 9, 13]
+    assert here not in {thread for _, (_, thread) in many}
+
+
 @given(
     rows=st.lists(st.integers(), max_size=300),
     batch_size=st.integers(1, 130),
@@ -111,12 +123,13 @@ def test_who_stops_listening_leaves_nothing_running(two: Lanes) -> None:
 def test_batches_hold_every_row_once_and_fill_the_lanes_evenly(
     rows: list[int], batch_size: int, lanes: int, least: int
 ) -> None:
-    batches = even_batches(rows, batch_size=batch_size, lanes=lanes, least=least)
+    batches, divided = even_batches(rows, batch_size=batch_size, lanes=lanes, least=least)
     sizes = [len(batch) for batch in batches]
     assert list(chain.from_iterable(batches)) == rows
     assert not sizes or max(sizes) - min(sizes) <= 1
     assert not sizes or max(sizes) <= batch_size
-    if lanes > 1 and len(rows) >= lanes * least and batch_size >= lanes:
+    assert divided is (lanes > 1 and len(rows) >= lanes * least and batch_size >= lanes)
+    if divided:
         assert len(batches) % lanes == 0
         assert max(sizes) <= batch_size // lanes
     else:
