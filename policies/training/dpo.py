@@ -42,12 +42,12 @@ def build(
             for row in rows
         ]
     )
-    packed = share_prefixes(model)
+    prefixes = share_prefixes(model)
     weight, decision = job.recipe.sft_weight, job.recipe.decision_tokens
     arguments = DPOConfig(
         loss_type=["sigmoid", "sft"] if weight else ["sigmoid"],
         loss_weights=[1.0, weight] if weight else [1.0],
-        train_sampling_strategy="random" if packed else "group_by_length",  # packed rows have no padding
+        train_sampling_strategy="random" if prefixes else "group_by_length",  # packed rows have no padding
         ld_alpha=0.0 if decision else None,  # what the longer answer has beyond the shorter is not contrasted
         # The reference does not move; once is enough.
         precompute_ref_log_probs=job.recipe.epochs > 1 or job.recipe.reference_weight != 1,
@@ -65,4 +65,5 @@ def build(
         whole_share=job.recipe.whole_share,
         decision=decision,
         reference_weight=job.recipe.reference_weight,
+        prefixes=prefixes,
     )

@@ -43,6 +43,12 @@ class LowerLayers:
                 self._kept[row] = states
                 self._bytes += states.nbytes
 
+    def know_beginnings(self, rows: Sequence[tuple[int, ...]], sizes: Sequence[int]) -> None:
+        """The first so many tokens of kept rows are rows as well: a decoder never looks ahead."""
+        for row, size in zip(rows, sizes, strict=True):
+            if row in self._kept:
+                self._kept.setdefault(row[:size], self._kept[row][:size])
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Within it the decoder ends below its first trained layer, without the norm of its last one."""

@@ -10,7 +10,6 @@ own row; hidden states are put back into the rows they belong to: the same numbe
 from __future__ import annotations
 
 import itertools
-import types
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +18,12 @@ import torch
 
 from policies.engines.models import PLAIN_DECODERS
 from policies.errors import TrainingError
+from policies.training.branch_attention import Bins, attend_in_branches
 from policies.training.lower_layers import LowerLayers
 
 _OF_ROWS = ("position_ids", "inputs_embeds", "past_key_values")  # would be of rows that are packed away
-_WIDEST = 512  # tokens; every token of a packed row is compared with every other, needed or not
+_WIDEST = 512  # tokens, where every token of a packed row is compared with every other, needed or not
+_ONE_ROW = 1 << 20
 
 
 class _Branches:
@@ -43,6 +44,12 @@ class _Branches:
         self._segments.append((start, len(self.ids), trunk))
         self.paths.append(torch.cat([trunk, torch.arange(start, len(self.ids))]))
 
+    def branches(self) -> list[tuple[int, int]]:
+        """New tokens as (from, to): those that all rows begin with, then those of rows that share more."""
+        trunk = min((len(before) for _, _, before in self._segments[1:]), default=0)
+        borders = [trunk, *(start for start, _, before in self._segments[1:] if len(before) == trunk)]
+        return [(0, trunk), *itertools.pairwise([*borders, len(self.ids)])]
+
     def sight(self, width: int) -> torch.Tensor:
         """(width, width), True where a token may look at another."""
         # Padding looks at itself alone: a row of a mask without any sight has no softmax.
@@ -59,6 +66,7 @@ class Packed:
 
     `input_ids`, `positions`: (n, width). `seen`: (n, 1, width, width), True where a row's token may look at
     another. `rows`, `columns`: those of the batch's shape, where each of its tokens stands in the packed one.
+    `branches`: of each packed row, see `_Branches.branches`.
     """
 
     input_ids: torch.Tensor
@@ -66,6 +74,7 @@ class Packed:
     seen: torch.Tensor
     rows: torch.Tensor
     columns: torch.Tensor
+    branches: Sequence[Sequence[tuple[int, int]]]
 
     @classmethod
     def of(cls, input_ids: torch.Tensor, attention_mask: torch.Tensor, widest: int = _WIDEST) -> Packed:
@@ -98,7 +107,10 @@ class Packed:
         )
         seen = torch.stack([one.sight(width) for one in packed])[:, None]
         device = input_ids.device
-        return cls(*(one.to(device) for one in (ids, positions, seen, rows, columns)))
+        ids, positions, seen, rows, columns = (
+            one.to(device) for one in (ids, positions, seen, rows, columns)
+        )
+        return cls(ids, positions, seen, rows, columns, [one.branches() for one in packed])
 
     def pack(self, states: Sequence[torch.Tensor]) -> torch.Tensor:
         """(tokens, size) of each of the batch's rows → (n, width, size); 0 where there is no token."""
@@ -119,10 +131,85 @@ def parting(one: Sequence[int], other: Sequence[int]) -> int:
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def share_prefixes(model: Any) -> bool:
+class SharedPrefixes:
+    """A decoder's forward over packed batches, in place of its own."""
+
+    def __init__(self, bare: Any) -> None:
+        """`bare`: a causal language model, maybe with adapters in its layers."""
+        self._config, self._decoder, self._plain = bare.config, bare.base_model, bare.base_model.forward
+        self._lower = LowerLayers(self._decoder)
+        self._in_branches = attend_in_branches(bare)
+
+    def keep_lower(self, rows: Sequence[Sequence[int]], openings: Sequence[int]) -> None:
+        """Compute now what the lower layers say of `rows`, and know it of so many first tokens of each, too.
+
+        For who first needs the beginnings alone of what is needed whole later. Nothing off a CPU.
+        """
+        if self._decoder.device.type != "cpu" or not self._lower.count:
+            return
+        ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+        mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(row)) for row in rows], batch_first=True)
+        self._from_lower([tuple(row) for row in rows], *self._packed(ids, mask.long()))
+        self._lower.know_beginnings([tuple(row) for row in rows], openings)
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
+    ) -> Any:
+        """What the decoder says of `input_ids` and `attention_mask`, (batch, length), padded on the right."""
+        given = [name for name in _OF_ROWS if kwargs.pop(name, None) is not None]
+        if attention_mask is None or attention_mask.dim() != 2 or given:
+            raise TrainingError(
+                "shared prefixes take rows with a mask each and nothing else of a row"
+                + (f", not {', '.join(given)}" if given else "")
+            )
+        packed, sight = self._packed(input_ids, attention_mask)
+        kwargs |= sight
+        # A GPU has better uses for its memory than what it computes in no time.
+        if input_ids.device.type == "cpu" and self._lower.count:
+            sizes = attention_mask.sum(1).tolist()
+            rows = [tuple(row[:size]) for row, size in zip(input_ids.tolist(), sizes, strict=True)]
+            hidden = self._from_lower(rows, packed, kwargs)
+            with self._lower.skipped():
+                told = self._plain(inputs_embeds=hidden, **kwargs)
+        else:
+            told = self._plain(input_ids=packed.input_ids, **kwargs)
+        told.last_hidden_state = packed.unpack(told.last_hidden_state)
+        return told
+
+    def _packed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[Packed, dict[str, Any]]:
+        """The batch, and what the decoder is given with it."""
+        packed = Packed.of(input_ids, attention_mask, widest=_ONE_ROW if self._in_branches else _WIDEST)
+        dtype = self._decoder.dtype
+        told: dict[str, Any] = {"position_ids": packed.positions}
+        if self._in_branches:
+            bins = Bins.of(
+                packed.seen[0, 0],
+                packed.branches[0],
+                heads=self._config.num_attention_heads,
+                groups=self._config.num_key_value_heads,
+                dtype=dtype,
+            )
+            return packed, told | {"attention_mask": bins.mask[None], "branches": bins}
+        blocked = torch.zeros(packed.seen.shape, dtype=dtype, device=packed.seen.device)
+        return packed, told | {"attention_mask": blocked.masked_fill_(~packed.seen, torch.finfo(dtype).min)}
+
+    def _from_lower(
+        self, rows: Sequence[tuple[int, ...]], packed: Packed, given: dict[str, Any]
+    ) -> torch.Tensor:
+        """What enters the first trained layer, (n, width, size)."""
+        states = self._lower.kept(rows)
+        if states is not None:
+            return packed.pack(states)
+        with torch.no_grad(), self._lower.alone():
+            hidden: torch.Tensor = self._plain(input_ids=packed.input_ids, **given).last_hidden_state
+        self._lower.keep(rows, packed.unpack(hidden))
+        return hidden
+
+
+def share_prefixes(model: Any) -> SharedPrefixes | None:
     """Let the decoder of a causal language model (or of a PEFT model around one) pack its batches.
 
-    False, and nothing is changed, where the architecture is not known to follow mask and positions alone.
+    None, and nothing is changed, where the architecture is not known to follow mask and positions alone.
     """
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model
     config = bare.config
@@ -131,45 +218,7 @@ def share_prefixes(model: Any) -> bool:
         config, "use_sliding_window", True
     )
     if config.model_type not in PLAIN_DECODERS or kinds != {"full_attention"} or windowed:
-        return False
-    decoder = bare.base_model
-    plain = decoder.forward
-    lower = LowerLayers(decoder)
-
-    def from_lower(rows: list[tuple[int, ...]], packed: Packed, **kwargs: Any) -> torch.Tensor:
-        """What enters the first trained layer, (n, width, size)."""
-        states = lower.kept(rows)
-        if states is not None:
-            return packed.pack(states)
-        with torch.no_grad(), lower.alone():
-            hidden: torch.Tensor = plain(input_ids=packed.input_ids, **kwargs).last_hidden_state
-        lower.keep(rows, packed.unpack(hidden))
-        return hidden
-
-    def forward(
-        self: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
-    ) -> Any:
-        given = [name for name in _OF_ROWS if kwargs.pop(name, None) is not None]
-        if attention_mask is None or attention_mask.dim() != 2 or given:
-            raise TrainingError(
-                "shared prefixes take rows with a mask each and nothing else of a row"
-                + (f", not {', '.join(given)}" if given else "")
-            )
-        packed = Packed.of(input_ids, attention_mask)
-        blocked = torch.zeros(packed.seen.shape, dtype=self.dtype, device=input_ids.device)
-        blocked.masked_fill_(~packed.seen, torch.finfo(self.dtype).min)
-        kwargs |= {"attention_mask": blocked, "position_ids": packed.positions}
-        # A GPU has better uses for its memory than what it computes in no time.
-        if input_ids.device.type == "cpu" and lower.count:
-            sizes = attention_mask.sum(1).tolist()
-            rows = [tuple(row[:size]) for row, size in zip(input_ids.tolist(), sizes, strict=True)]
-            hidden = from_lower(rows, packed, **kwargs)
-            with lower.skipped():
-                told = plain(inputs_embeds=hidden, **kwargs)
-        else:
-            told = plain(input_ids=packed.input_ids, **kwargs)
-        told.last_hidden_state = packed.unpack(told.last_hidden_state)
-        return told
-
-    decoder.forward = types.MethodType(forward, decoder)
-    return True
+        return None
+    shared = SharedPrefixes(bare)
+    bare.base_model.forward = shared.forward
+    return shared

@@ -10,12 +10,12 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from torch.utils.data import Sampler
 from trl import DPOTrainer, KTOTrainer
 
 from policies.training.ends import leave_open
-from policies.training.shared_prefixes import parting
+from policies.training.shared_prefixes import SharedPrefixes, parting
 
 LENGTH = "length"  # the column that transformers groups by
 REFERENCE_COLUMNS = ("ref_chosen_logps", "ref_rejected_logps")  # TRL's
@@ -76,12 +76,18 @@ class OpenEndedDPOTrainer(_FirstTokens, DPOTrainer):
 
     With `decision` a rejected answer keeps so many tokens from where it parts from the chosen one. The
     reference's log-probabilities count `reference_weight` times; other weights than 1 take them precomputed.
+    With `prefixes` those are of the tokens alone that are contrasted.
     """
 
     def __init__(
-        self, *args: Any, decision: int | None = None, reference_weight: float = 1.0, **kwargs: Any
+        self,
+        *args: Any,
+        decision: int | None = None,
+        reference_weight: float = 1.0,
+        prefixes: SharedPrefixes | None = None,
+        **kwargs: Any,
     ) -> None:
-        self._decision, self._reference_weight = decision, reference_weight
+        self._decision, self._reference_weight, self._prefixes = decision, reference_weight, prefixes
         super().__init__(*args, **kwargs)
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
@@ -93,11 +99,27 @@ class OpenEndedDPOTrainer(_FirstTokens, DPOTrainer):
         return with_lengths(ready, list(columns))
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
-        weight = self._reference_weight
-        told = super()._precompute_ref_logps(dataset, name, batch_size)
-        if weight == 1:
-            return told
-        return told.map(lambda row: {column: row[column] * weight for column in REFERENCE_COLUMNS})
+        # TRL counts no more of one answer than the other has, and a rejected one ends with the decision.
+        asked = dataset
+        if self._decision is not None:
+            asked = dataset.map(lambda row: {"chosen_ids": row["chosen_ids"][: len(row["rejected_ids"])]})
+            self._keep_lower(dataset, batch_size)
+        told = super()._precompute_ref_logps(asked, name, batch_size).select_columns(REFERENCE_COLUMNS)
+        if (weight := self._reference_weight) != 1:
+            told = told.map(lambda row: {column: row[column] * weight for column in REFERENCE_COLUMNS})
+        return concatenate_datasets([dataset, told], axis=1)
+
+    def _keep_lower(self, dataset: Dataset, batch_size: int) -> None:
+        """Chosen answers are learnt from whole, so the lower layers are run over them once and for all."""
+        if self._prefixes is None:
+            return
+        for batch in dataset.iter(batch_size):
+            given = zip(batch["prompt_ids"], batch["chosen_ids"], batch["rejected_ids"], strict=True)
+            rows, openings = [], []
+            for prompt, chosen, rejected in given:
+                rows += [prompt + chosen, prompt + rejected]
+                openings += [len(prompt) + len(rejected)] * 2
+            self._prefixes.keep_lower(rows, openings)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()

@@ -95,6 +95,19 @@ def test_reference_counts_as_much_as_its_weight(
     assert left.abs().max() > 0.5, "the weight must matter"
 
 
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_reference_of_the_contrasted_tokens_alone_is_that_of_whole_answers(
+    tiny_model: Path, tmp_path: Path, frozen: int
+) -> None:
+    asked = job(tmp_path, tiny_model, "dpo", epochs=2, decision_tokens=1, frozen_layers=frozen)
+    trainer = trainer_of(asked, tmp_path)
+    batch = next(iter(trainer.get_train_dataloader()))
+    chosen, rejected = batch["completion_mask"].sum(1).chunk(2)
+    assert (chosen > rejected).any(), "of some answers there is more than is contrasted"
+    whole = torch.cat(DPOTrainer.compute_ref_log_probs(trainer, trainer.model, batch))
+    torch.testing.assert_close(reference(trainer, batch), whole, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("method", ["dpo", "kto"])
 def test_scoring_completions_only_changes_neither_loss_nor_gradient(
     tiny_model: Path, tiny_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str

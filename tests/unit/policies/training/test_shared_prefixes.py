@@ -64,11 +64,14 @@ def test_every_token_gets_the_hidden_state_that_it_has_in_a_row_of_its_own(
     torch.testing.assert_close(folded, apart, atol=1e-5, rtol=1e-5)
 
 
-def test_gradients_are_those_of_rows_of_their_own(tiny_model: Path) -> None:
-    ids, mask = batch_of([(7, 2, 9), (3, 8, 1)])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("system", [0, 4])
+def test_gradients_are_those_of_rows_of_their_own(tiny_model: Path, system: int, attention: str) -> None:
+    ids, mask = batch_of([(7, 2, 9), (3, 8, 1), (11, 1, 1)], system)
     found = []
     for shared in (False, True):
         model, _ = load_base(tiny_model, dtype="float32", device="cpu")
+        model.set_attn_implementation(attention)
         assert not shared or share_prefixes(model)
         hidden(model, ids, mask).pow(3).sum().backward()
         found.append({name: one.grad for name, one in model.named_parameters() if one.grad is not None})
@@ -202,6 +205,28 @@ def test_lower_layers_that_an_adapter_moves_or_that_are_trained_are_not_kept(tin
     adapted = lora_above(model, 1)
     adapted.requires_grad_(requires_grad=False)  # an adapter may be switched off
     assert LowerLayers(adapted.get_base_model().base_model).count == 1
+
+
+def test_beginnings_of_rows_that_are_kept_are_not_computed_again(tiny_model: Path) -> None:
+    ids, mask = batch_of([(7, 2, 9), (3, 8, 1)], system=3)
+    rows = [row[:size].tolist() for row, size in zip(ids, mask.sum(1).tolist(), strict=True)]
+    short = [len(row) - 1 for row in rows]
+    begun = torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(row[:size]) for row, size in zip(rows, short, strict=True)], batch_first=True
+    )
+    seen = torch.tensor([[1] * size + [0] * (begun.shape[1] - size) for size in short])
+    model, _ = load_base(tiny_model, dtype="float32", device="cpu")
+    bare = lora_above(model, 1).get_base_model()
+    with torch.no_grad():
+        apart = hidden(bare, begun, seen)
+        prefixes = share_prefixes(bare)
+        assert prefixes is not None
+        calls: list[tuple[int, ...]] = []
+        bare.model.layers[0].register_forward_pre_hook(lambda _layer, given: calls.append(given[0].shape))
+        prefixes.keep_lower(rows, short)
+        torch.testing.assert_close(hidden(bare, begun, seen), apart, atol=1e-5, rtol=1e-5)
+        hidden(bare, ids, mask)
+    assert len(calls) == 1
 
 
 def test_rows_beyond_the_memory_that_is_granted_are_computed_anew(
