@@ -6,17 +6,38 @@ A candidate that refuses in gibberish scores well on safety; it does not on thes
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from policies.engines.models import PLAIN_DECODERS
 from policies.records import Policy
 
 if TYPE_CHECKING:
     from policies.engines.transformers_engine import TransformersEngine
 
 _BATCH = 8
+_MOST_BYTES = 1 << 28  # of the base's hidden states; what is beyond is computed anew
+
+Batch = Sequence[tuple[str, str]]
+
+
+class BaseStates:
+    """What the base model makes of reference answers, kept: every policy is compared with the same."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[tuple[str, str], ...], torch.Tensor] = {}
+
+    def of(self, batch: Batch, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """Hidden states (answer tokens, size) of `batch`."""
+        key = tuple(batch)
+        if key not in self._kept:
+            states = compute()
+            if sum(one.nbytes for one in list(self._kept.values())) + states.nbytes > _MOST_BYTES:
+                return states
+            self._kept[key] = states
+        return self._kept[key]
 
 
 def fidelity(
@@ -32,19 +53,31 @@ def fidelity(
 
 
 @torch.inference_mode()
-def _sums(
-    engine: TransformersEngine, model: Any, base: Any, batch: Sequence[tuple[str, str]]
-) -> tuple[float, float, int]:
+def _sums(engine: TransformersEngine, model: Any, base: Any, batch: Batch) -> tuple[float, float, int]:
     """Surprise and divergence in nats, and the number of tokens, summed over a batch's answers."""
     ids, mask, answer = engine.encode_answers(batch)
     told = answer[:, 1:]
-    mine = _log_probabilities(model, ids, mask, told)
-    theirs = mine if model is base else _log_probabilities(base, ids, mask, told)
+    of_base = engine.base_states.of(batch, lambda: _states(base, ids, mask, told))
+    theirs = _log_probabilities(base, of_base)
+    mine = theirs if model is base else _log_probabilities(model, _states(model, ids, mask, told))
     surprise = -mine.gather(-1, ids[:, 1:][told].unsqueeze(-1)).sum().item()
     divergence = (mine.exp() * (mine - theirs)).sum().item()
     return surprise, divergence, int(told.sum())
 
 
-def _log_probabilities(model: Any, ids: torch.Tensor, mask: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
-    """(answer tokens, vocabulary), fp32; what comes before an answer is not even widened."""
-    return model(input_ids=ids, attention_mask=mask).logits[:, :-1][told].float().log_softmax(-1)
+def _states(model: Any, ids: torch.Tensor, mask: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+    """What an answer's tokens are told from: (answer tokens, size), or logits where only the whole model
+    knows how its vocabulary is projected on."""
+    bare = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if bare.config.model_type not in PLAIN_DECODERS:
+        logits: torch.Tensor = model(input_ids=ids, attention_mask=mask).logits[:, :-1][told]
+        return logits
+    hidden: torch.Tensor = bare.base_model(input_ids=ids, attention_mask=mask, use_cache=False)[0]
+    return hidden[:, :-1][told]
+
+
+def _log_probabilities(model: Any, states: torch.Tensor) -> torch.Tensor:
+    """(answer tokens, vocabulary), fp32."""
+    bare = model.get_base_model() if hasattr(model, "get_base_model") else model
+    logits = bare.lm_head(states) if bare.config.model_type in PLAIN_DECODERS else states
+    return logits.float().log_softmax(-1)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
-from policies.engines.fidelity import fidelity
+from policies.engines.fidelity import BaseStates, fidelity
 from policies.engines.lanes import Lanes
 from policies.engines.models import load_base, model_digest, pick_device, with_adapter
 from policies.engines.reserved_cache import reserved_cache
@@ -83,6 +83,7 @@ class TransformersEngine:
         self.lanes = Lanes()
         self._adapters: dict[str, Path] = {}
         self._adapted: OrderedDict[str, Any] = OrderedDict()
+        self.base_states = BaseStates()
 
     @cached_property
     def base_digest(self) -> str:

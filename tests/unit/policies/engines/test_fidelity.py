@@ -59,3 +59,24 @@ def test_adapter_diverges(engine: TransformersEngine, adapted: Policy) -> None:
 
 def test_order_of_references_does_not_matter(engine: TransformersEngine, adapted: Policy) -> None:
     assert fidelity(engine, adapted, PAIRS[::-1]) == pytest.approx(fidelity(engine, adapted, PAIRS), rel=1e-5)
+
+
+def test_the_base_reads_the_references_once_for_all_policies(tiny_model: Path, adapted: Policy) -> None:
+    engine = TransformersEngine(model_path=tiny_model, dtype="float32")
+    calls: list[object] = []
+    engine._model.base_model.register_forward_hook(lambda *_given: calls.append(None))
+    first = fidelity(engine, adapted, PAIRS)
+    read = len(calls)
+    assert read > 0
+    assert fidelity(engine, Policy(adapted.base_digest), PAIRS)[1] == 0.0
+    assert fidelity(engine, adapted, PAIRS) == first
+    assert len(calls) == read
+
+
+def test_a_model_that_projects_on_its_vocabulary_in_its_own_way_is_asked_as_a_whole(
+    tiny_model: Path, adapted: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = fidelity(TransformersEngine(model_path=tiny_model, dtype="float32"), adapted, PAIRS)
+    monkeypatch.setattr("policies.engines.fidelity.PLAIN_DECODERS", frozenset())
+    engine = TransformersEngine(model_path=tiny_model, dtype="float32")
+    assert fidelity(engine, adapted, PAIRS) == pytest.approx(known, rel=1e-5)
