@@ -63,6 +63,7 @@ def test_order_of_references_does_not_matter(engine: TransformersEngine, adapted
 
 def test_the_base_reads_the_references_once_for_all_policies(tiny_model: Path, adapted: Policy) -> None:
     engine = TransformersEngine(model_path=tiny_model, dtype="float32")
+    engine.model_for(adapted)  # a copy of the base, hooks included
     calls: list[object] = []
     engine._model.base_model.register_forward_hook(lambda *_given: calls.append(None))
     first = fidelity(engine, adapted, PAIRS)
