@@ -6,8 +6,8 @@
 *Fused*: LoRA layers multiply in the base's type and add in the product. *Kept*: logits are computed once, not
 again for the gradient. Same model, recipe (the embedded default's), pairs (the project's own prompts and
 labelled answers) and seed; all ways train the same fresh LoRA adapter for two passes, after the reference,
-whose time is counted in. Rounds alternate, so that a busy machine slows all alike. Exit status 0 where ours is
-the faster way and the first losses agree.
+whose time is counted in. Rounds alternate, so that a busy machine slows all alike. Exit status 0 where ours
+is the faster way and the first losses agree.
 """
 
 from __future__ import annotations
