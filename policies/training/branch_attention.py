@@ -101,9 +101,12 @@ def _even(sizes: Sequence[int], *, beside: int) -> list[list[int]]:
 def attend_in_branches(model: Any) -> bool:
     """Let `model` take its attention from here; False, and nothing is changed, where it has no plain one.
 
+    That is: off CPUs, where another attention was chosen, and where weights are dropped at random.
+
     Its decoder then has to be given `branches` (Bins) with every packed row.
     """
-    if model.device.type != "cpu" or model.config._attn_implementation != "eager":
+    plain = model.config._attn_implementation == "eager" and not getattr(model.config, "attention_dropout", 0)
+    if model.device.type != "cpu" or not plain:
         return False
     AttentionInterface.register(NAME, _attention)
     model.set_attn_implementation(NAME)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
 
-from policies.training.branch_attention import Bins, _InBranches
+from policies.engines.models import load_base
+from policies.training.branch_attention import NAME, Bins, _InBranches, attend_in_branches
 
 HEADS, GROUPS, SIZE = 6, 2, 8
 
@@ -48,6 +50,37 @@ def test_products_and_gradients_are_those_of_masked_attention(sizes: list[int]) 
         found.append([told.detach(), *(part.grad for part in given)])
     for mine, theirs in zip(*found, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-6)  # the softmax is taken in fp32
+
+
+def test_in_bf16_it_is_as_near_to_the_exact_products_as_plain_attention() -> None:
+    branches, seen = tree([6, 12, 9, 15])
+    generator = torch.Generator().manual_seed(4)
+    shapes = [(HEADS, len(seen), SIZE), (GROUPS, len(seen), SIZE), (GROUPS, len(seen), SIZE)]
+    exact = [torch.randn(shape, generator=generator) for shape in shapes]
+    coarse = [part.bfloat16() for part in exact]
+    bins = Bins.of(seen, branches, heads=HEADS, groups=GROUPS, dtype=torch.bfloat16)
+    ours = _InBranches.apply(*coarse, bins, 0.3).transpose(0, 1).float()
+
+    def plain(parts: list[torch.Tensor]) -> torch.Tensor:
+        key, value = (part.repeat_interleave(HEADS // GROUPS, 0) for part in parts[1:])
+        scores = (parts[0] @ key.transpose(1, 2) * 0.3).masked_fill(~seen, float("-inf"))
+        return (scores.softmax(-1, dtype=torch.float32).to(value.dtype) @ value).float()
+
+    truth = plain([part.float() for part in coarse])
+    assert (ours - truth).square().mean() < 1.5 * (plain(coarse) - truth).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("dropout", "attention", "taken"), [(0.0, "eager", True), (0.1, "eager", False), (0.0, "sdpa", False)]
+)
+def test_only_plain_attention_without_dropout_is_replaced(
+    tiny_model: Path, dropout: float, attention: str, taken: bool
+) -> None:
+    model, _ = load_base(tiny_model, dtype="float32", device="cpu")
+    model.set_attn_implementation(attention)
+    model.config.attention_dropout = dropout
+    assert attend_in_branches(model) is taken
+    assert model.config._attn_implementation == (NAME if taken else attention)
 
 
 def test_bins_compute_a_fraction_of_all_scores_and_every_token_is_in_one() -> None:
