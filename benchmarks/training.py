@@ -147,8 +147,8 @@ def train(
             dpo.share_prefixes = way
 
 
-def _share_nothing(model: Any) -> bool:
-    return False
+def _share_nothing(_model: Any) -> None:
+    return None
 
 
 def _loss_of_first_rows(trainer: Any, count: int) -> float:

@@ -17,7 +17,7 @@ from tests.unit.policies.training.test_reference import trainer_of
 def test_dpo_rows_that_are_not_packed_are_grouped_by_the_tokens_they_really_have(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dpo, "share_prefixes", lambda _model: False)
+    monkeypatch.setattr(dpo, "share_prefixes", lambda _model: None)
     trainer = trainer_of(job(tmp_path, tiny_model, "dpo", epochs=2, batch_size=2), tmp_path)
     rows = list(trainer.train_dataset)
     assert [row[LENGTH] for row in rows] == [
@@ -78,7 +78,7 @@ def test_what_rows_of_kto_begin_with_is_computed_once_and_changes_neither_loss_n
     found = []
     for shared in (True, False):
         if not shared:
-            monkeypatch.setattr(kto, "share_prefixes", lambda _model: False)
+            monkeypatch.setattr(kto, "share_prefixes", lambda _model: None)
         trainer = trainer_of(job(tmp_path, tiny_model, "kto", parent=tiny_adapter), tmp_path)
         batch = next(iter(trainer.get_train_dataloader()))
         loss = trainer.compute_loss(trainer.model, batch)
