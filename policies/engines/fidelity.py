@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from policies.engines.models import PLAIN_DECODERS
+from policies.engines.models import PLAIN_DECODERS, bare_model
 from policies.records import Policy
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class BaseStates:
         self._kept: dict[tuple[tuple[str, str], ...], torch.Tensor] = {}
 
     def of(self, batch: Batch, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """Hidden states (answer tokens, size) of `batch`."""
+        """What `_states` told of `batch`, or tells now."""
         key = tuple(batch)
         if key not in self._kept:
             states = compute()
@@ -44,7 +44,7 @@ def fidelity(
     engine: TransformersEngine, policy: Policy, references: Sequence[tuple[str, str]]
 ) -> tuple[float, float]:
     """(perplexity, mean KL(policy ‖ base) in nats a token) over the answers of (prompt, answer) pairs."""
-    model, base = engine.model_for(policy), engine.model_for(Policy(policy.base_digest))
+    model, base = (bare_model(engine.model_for(one)) for one in (policy, Policy(policy.base_digest)))
     alike = sorted(references, key=lambda pair: len(pair[0]) + len(pair[1]))  # padding costs as much as text
     batches = [alike[start : start + _BATCH] for start in range(0, len(alike), _BATCH)]
     parts = list(engine.lanes.map(lambda batch: _sums(engine, model, base, batch), batches))
@@ -65,19 +65,19 @@ def _sums(engine: TransformersEngine, model: Any, base: Any, batch: Batch) -> tu
     return surprise, divergence, int(told.sum())
 
 
-def _states(model: Any, ids: torch.Tensor, mask: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+def _states(bare: Any, ids: torch.Tensor, mask: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
     """What an answer's tokens are told from: (answer tokens, size), or logits where only the whole model
     knows how its vocabulary is projected on."""
-    bare = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if bare.config.model_type not in PLAIN_DECODERS:
-        logits: torch.Tensor = model(input_ids=ids, attention_mask=mask).logits[:, :-1][told]
-        return logits
-    hidden: torch.Tensor = bare.base_model(input_ids=ids, attention_mask=mask, use_cache=False)[0]
-    return hidden[:, :-1][told]
+    decoder = bare.base_model if _is_plain(bare) else bare
+    states: torch.Tensor = decoder(input_ids=ids, attention_mask=mask, use_cache=False)[0]
+    return states[:, :-1][told]
 
 
-def _log_probabilities(model: Any, states: torch.Tensor) -> torch.Tensor:
+def _log_probabilities(bare: Any, states: torch.Tensor) -> torch.Tensor:
     """(answer tokens, vocabulary), fp32."""
-    bare = model.get_base_model() if hasattr(model, "get_base_model") else model
-    logits = bare.lm_head(states) if bare.config.model_type in PLAIN_DECODERS else states
+    logits = bare.lm_head(states) if _is_plain(bare) else states
     return logits.float().log_softmax(-1)
+
+
+def _is_plain(bare: Any) -> bool:
+    return bare.config.model_type in PLAIN_DECODERS

@@ -196,6 +196,11 @@ def _project_in_one(model: Any) -> None:
         head.register_forward_pre_hook(lambda _module, given: (given[0].contiguous(), *given[1:]))
 
 
+def bare_model(model: Any) -> Any:
+    """The causal language model itself, adapters in its layers or not, without what PEFT puts around it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def plain_attention(model: Any) -> None:
     """Attention by plain matrix products, on a CPU: with padding masks and a hundred tokens a training step
     took a sixth less time than with the fused kernel."""

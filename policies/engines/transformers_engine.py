@@ -15,7 +15,7 @@ from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
 from policies.engines.fidelity import BaseStates, fidelity
 from policies.engines.lanes import Lanes
-from policies.engines.models import load_base, model_digest, pick_device, with_adapter
+from policies.engines.models import bare_model, load_base, model_digest, pick_device, with_adapter
 from policies.engines.reserved_cache import reserved_cache
 from policies.engines.shared_head import attend_to_heads, shared_head_cache
 from policies.errors import EngineError
@@ -257,7 +257,7 @@ class TransformersEngine:
         if head_cache is not None and cache is None:
             cache = reserved_cache(head_cache, rows=len(rows), room=ids.shape[1] + max_new_tokens)
         # PEFT's own `generate` swaps a method of the base model while it runs, and lanes run side by side.
-        bare = model.get_base_model() if hasattr(model, "get_base_model") else model
+        bare = bare_model(model)
         output = bare.generate(
             input_ids=ids,
             attention_mask=mask,

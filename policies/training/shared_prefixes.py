@@ -16,14 +16,14 @@ from typing import Any
 
 import torch
 
-from policies.engines.models import PLAIN_DECODERS
+from policies.engines.models import PLAIN_DECODERS, bare_model
 from policies.errors import TrainingError
 from policies.training.branch_attention import Bins, attend_in_branches
 from policies.training.lower_layers import LowerLayers
 
 _OF_ROWS = ("position_ids", "inputs_embeds", "past_key_values")  # would be of rows that are packed away
 _WIDEST = 512  # tokens, where every token of a packed row is compared with every other, needed or not
-_ONE_ROW = 1 << 20
+_ONE_ROW = 1 << 20  # tokens: where each is compared with its own branch alone
 
 
 class _Branches:
@@ -189,6 +189,7 @@ class SharedPrefixes:
                 groups=self._config.num_key_value_heads,
                 dtype=dtype,
             )
+            # In four dimensions a mask is taken as it is; none, and the decoder would make one of its own.
             return packed, told | {"attention_mask": bins.mask[None], "branches": bins}
         blocked = torch.zeros(packed.seen.shape, dtype=dtype, device=packed.seen.device)
         return packed, told | {"attention_mask": blocked.masked_fill_(~packed.seen, torch.finfo(dtype).min)}
@@ -211,7 +212,7 @@ def share_prefixes(model: Any) -> SharedPrefixes | None:
 
     None, and nothing is changed, where the architecture is not known to follow mask and positions alone.
     """
-    bare = model.get_base_model() if hasattr(model, "get_base_model") else model
+    bare = bare_model(model)
     config = bare.config
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     windowed = getattr(config, "sliding_window", None) is not None and getattr(

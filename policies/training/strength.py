@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from policies.engines.models import bare_model
 from policies.errors import NotEnoughData
 
 # 0.5 to 1.1; 1 is what training ended with. Farther out an answer begins and then turns into a refusal, and
@@ -138,7 +139,7 @@ def begins_refusing(
     Each token must be the likeliest after those before it. The probability of an opening as a whole tells
     less: where three beginnings share it, one with 0.4 is where the answer goes.
     """
-    bare = model.get_base_model() if hasattr(model, "get_base_model") else model
+    bare = bare_model(model)
     device = next(model.parameters()).device
     asked = [
         tokenizer.apply_chat_template(
