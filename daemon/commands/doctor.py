@@ -17,7 +17,8 @@ from rich.console import Console
 from daemon.commands.common import placed
 from daemon.settings import Settings, load_settings
 from daemon.store.engine import journal_mode
-from policies.engines.models import EMBEDDED, embedded_gguf
+from policies.engines.models import EMBEDDED, embedded_gguf, pick_device, pick_dtype
+from policies.errors import EngineError
 from policies.validation.config import load_gates
 
 Finding = tuple[str, bool, str, str]  # what, is it well, what was found, how to mend it
@@ -44,6 +45,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield ("Python", sys.version_info >= (3, 11), sys.version.split()[0], "install Python 3.11 or newer")
     yield from _packages()
     yield from _machine(settings)
+    yield from _arithmetic(settings)
     yield from _model(settings)
     yield from _judges(settings)
     gates = load_gates(settings.gates)
@@ -80,6 +82,19 @@ def _machine(settings: Settings) -> Iterator[Finding]:
     yield ("disk", free >= 2, f"{free:.1f} GiB free under {folder}", "free at least 2 GiB or set data_dir")
     writable = os.access(folder, os.W_OK)
     yield ("data directory", writable, str(settings.data_dir), "make it writable or set data_dir")
+
+
+def _arithmetic(settings: Settings) -> Iterator[Finding]:
+    """What the model is computed in: greedy answers differ by it, and so do figures of two machines."""
+    wanted = settings.model.dtype
+    if settings.engine.kind == "openai" or importlib.util.find_spec("torch") is None:
+        return  # the server's own matter, or told above
+    try:
+        found = str(pick_dtype(wanted, pick_device())).removeprefix("torch.")
+    except EngineError as error:
+        yield ("arithmetic", False, str(error), "correct model.dtype")
+        return
+    yield ("arithmetic", True, f"{found} (model.dtype: {wanted})", "")
 
 
 def _model(settings: Settings) -> Iterator[Finding]:

@@ -43,7 +43,9 @@ def _forward(self: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Ten
     for name in names:
         down = self.lora_A[name].weight.to(x.dtype)
         up = self.lora_B[name].weight.to(x.dtype)
-        total = torch.addmm(total, linear(rows, down), up.t(), alpha=self.scaling[name])
+        # Without a gradient to think of nothing is copied.
+        add = torch.addmm if torch.is_grad_enabled() else torch.Tensor.addmm_
+        total = add(total, linear(rows, down), up.t(), alpha=self.scaling[name])
     return total.view(result.shape)
 
 

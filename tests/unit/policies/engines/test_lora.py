@@ -52,6 +52,15 @@ def test_numbers_and_gradients_are_those_of_peft(tiny_model: Path, adapter: str)
         torch.testing.assert_close(also[name], gradient, atol=1e-5, rtol=1e-3)
 
 
+def test_numbers_without_gradients_are_those_of_peft(tiny_model: Path) -> None:
+    model = adapted(tiny_model)
+    ids = torch.arange(3, 17).reshape(2, 7)
+    with torch.no_grad():
+        theirs = model(input_ids=ids).logits
+        assert fuse_lora(model)
+        torch.testing.assert_close(model(input_ids=ids).logits, theirs, atol=1e-5, rtol=1e-5)
+
+
 def test_weights_and_gradients_stay_fp32_over_a_bf16_base(tiny_model: Path) -> None:
     model = adapted(tiny_model, dtype="bfloat16")
     theirs, _ = told(model)

@@ -243,10 +243,16 @@ def test_unknown_dtype_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("capabilities", "dtype"),
-    [({"avx2": True}, torch.float32), ({"amx_bf16": False, "avx512_bf16": True}, torch.bfloat16)],
+    [
+        ({"avx2": True, "cpu_name": "AMD EPYC"}, torch.float32),
+        ({"amx_bf16": False, "avx512_bf16": True, "cpu_name": "AMD EPYC"}, torch.bfloat16),
+        ({"amx_bf16": False, "avx512_bf16": True, "cpu_name": "Intel Xeon"}, torch.float32),
+        ({"amx_bf16": True, "avx512_bf16": True, "cpu_name": "Intel Xeon"}, torch.bfloat16),
+        ({"bf16": True}, torch.bfloat16),
+    ],
 )
-def test_automatic_dtype_is_what_the_processor_has_instructions_for(
-    capabilities: dict[str, bool], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+def test_automatic_dtype_is_what_the_processor_multiplies_faster(
+    capabilities: dict[str, bool | str], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert pick_dtype("auto", "cpu") is dtype
