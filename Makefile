@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: install run test test-rules test-postgres lint test-slow bench bench-training bench-sampling bench-lanes bench-judging judge simulate clean
+.PHONY: install run test test-rules test-postgres lint test-slow bench bench-training bench-sampling bench-lanes bench-arithmetic bench-judging judge simulate clean
 
 install: $(VENV)/.installed
 
@@ -49,6 +49,9 @@ bench-sampling: install  ## seconds of asking a batch, its shared beginning atte
 
 bench-lanes: install  ## seconds of asking and judging, two batches side by side and one on all cores
 	$(BIN)/python benchmarks/lanes.py
+
+bench-arithmetic: install  ## seconds of asking and judging in fp32 and in bf16, and which one is taken here
+	$(BIN)/python benchmarks/arithmetic.py
 
 bench-judging: install  ## verdicts per second, shared prefix and constrained labels against generating
 	$(BIN)/python benchmarks/judging.py

@@ -11,13 +11,12 @@ a busy machine slows both alike; the ratio is of the fastest rounds.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from policies.engines.environment import compute_environment
+from rounds import fastest_rounds, start_as_a_worker
 
 _ADAPTER = Path(__file__).resolve().parents[1] / "judges" / "adapters" / "embedded"
 
@@ -51,19 +50,17 @@ def main() -> int:
         "asking": lambda: list(engine.generate(policy, asks)),
         "judging": lambda: list(judge.judge(items)),
     }
+
+    def in_lanes(work: Callable[[], object], count: int) -> object:
+        engine.lanes.count = judge.lanes.count = count
+        return work()
+
     print(f"{len(prompts)} questions, {torch.get_num_threads()} threads, {options.rounds} rounds of each way")
     slower = False
     for what, work in works.items():
-        fastest = {1: float("inf"), 2: float("inf")}
-        for number in range(options.rounds + 1):
-            print(f"{what}: round {number} of {options.rounds}", file=sys.stderr, flush=True)
-            for lanes in fastest:
-                engine.lanes.count = judge.lanes.count = lanes
-                began = time.perf_counter()
-                work()
-                if number:  # the first is the warm-up
-                    fastest[lanes] = min(fastest[lanes], time.perf_counter() - began)
-        one, two = fastest[1], fastest[2]
+        ways = {"one": partial(in_lanes, work, 1), "two": partial(in_lanes, work, 2)}
+        seconds = fastest_rounds(what, ways, options.rounds)
+        one, two = seconds["one"], seconds["two"]
         slower |= one < two
         print(f"{what:>8}: {one:6.2f} s in one lane, {two:6.2f} s in two, {one / two:.2f} times as fast")
     return int(slower)
@@ -81,7 +78,5 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    environment = compute_environment()
-    if environment != dict(os.environ):  # the allocator's settings have to be there when a process starts
-        os.execve(sys.executable, [sys.executable, *sys.argv], environment)  # noqa: S606 - ourselves
+    start_as_a_worker()
     sys.exit(main())

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
+from rounds import fastest_rounds
 
 from daemon.cycle.training_asks import read_context
 from policies.digests import seed_from
@@ -54,14 +56,11 @@ def main() -> int:
     for what, sampling in samplings.items():
         asks = [Ask(prompt, sampling, seed_from("benchmark", prompt.digest)) for prompt in prompts]
         texts: dict[str, list[str]] = {}
-        fastest = dict.fromkeys(_WAYS, float("inf"))
-        for number in range(options.rounds + 1):
-            print(f"{what}: round {number} of {options.rounds}", file=sys.stderr, flush=True)
-            for name, engine in engines.items():
-                began = time.perf_counter()
-                texts[name] = [answer.text for answer in engine.generate(policy, asks)]
-                if number:  # the first is the warm-up
-                    fastest[name] = min(fastest[name], time.perf_counter() - began)
+
+        def answer(name: str, asks: Sequence[Ask] = asks, texts: dict[str, list[str]] = texts) -> None:
+            texts[name] = [answer.text for answer in engines[name].generate(policy, asks)]
+
+        fastest = fastest_rounds(what, {name: partial(answer, name) for name in _WAYS}, options.rounds)
         ratio = fastest["once a row"] / fastest["once"]
         slower |= ratio < 1
         same = sum(one == other for one, other in zip(texts["once a row"], texts["once"], strict=True))
