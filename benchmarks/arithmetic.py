@@ -9,21 +9,20 @@ fastest rounds. Where `auto` takes the slower one, set `model.dtype` and the jud
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from rounds import fastest_rounds, start_as_a_worker
+from rounds import fastest_rounds, options_of, start_as_a_worker
 
 _ADAPTER = Path(__file__).resolve().parents[1] / "judges" / "adapters" / "embedded"
 _TYPES = ("float32", "bfloat16")
 
 
 def main() -> int:
-    """Exit status 0 where what `auto` takes is not the slower one of both works, else 1."""
-    options = _options()
+    """Exit status 1 where what `auto` takes is slower at asking and at judging, else 0."""
+    options = options_of(__doc__, count=144, rounds=2).parse_args()
     import torch
 
     from judges.local import LocalJudge
@@ -58,24 +57,13 @@ def main() -> int:
     for what, ways in works.items():
         seconds = fastest_rounds(what, ways, options.rounds)
         wide, narrow = (seconds[name] for name in _TYPES)
-        slower.append(seconds[taken] > min(wide, narrow) if taken in seconds else False)
+        slower.append(seconds[taken] > min(wide, narrow))
         print(f"{what:>8}: {wide:6.2f} s in fp32, {narrow:6.2f} s in bf16, {narrow / wide:.2f} times as long")
     return int(all(slower))
 
 
 def _all(call: Callable[..., Iterable[object]], *given: object) -> list[object]:
     return list(call(*given))
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--count", type=int, default=144, help="questions (144)")
-    parser.add_argument("--rounds", type=int, default=2, help="rounds of each way (2)")
-    parser.add_argument("--threads", type=int, help="threads of the model (all)")
-    parser.add_argument("--models", type=Path, default=Path("data/models"), help="where models are kept")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

