@@ -23,7 +23,8 @@ from policies.records import DpoPair, Judged, KtoExample, Prompt, Response
 class Preferences:
     """Training data of one method, with the address of its content.
 
-    `held_out`: harmless prompts that nothing here is learnt from; a candidate's strength is set on them.
+    `held_out`: harmless prompts that nothing here is learnt from; on them it is settled how readily a
+    candidate refuses.
     """
 
     method: str

@@ -82,9 +82,9 @@ def _follow(worker: Worker) -> str | None:
             elif kind == "step":
                 note = f"loss {event['loss']:.3f}"
                 _advance(bars, tasks, f"training {event['candidate']}", event["step"], event["of"], note)
-            elif kind == "strength":
+            elif kind == "lean":
                 console.print(
-                    f"{event['candidate']} at strength {event['strength']:g} begins to refuse "
+                    f"{event['candidate']}, {leaning(event['lean'])}, begins to refuse "
                     f"{percent(event['err'])} of {event['prompts']} held-out harmless prompts"
                 )
             elif kind == "warning":
@@ -194,7 +194,7 @@ def show_cycle(place: Place, row: CycleRow, options: str) -> None:
             )
         console.print(table)
         console.print(explain(Decision.from_json(body)), markup=False, highlight=False)
-    for line in _strengths(place, row):
+    for line in _leans(place, row):
         console.print(line, markup=False, highlight=False)
     seconds = place.store.cycles.stage_seconds(row.id)
     told = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
@@ -209,15 +209,21 @@ def show_cycle(place: Place, row: CycleRow, options: str) -> None:
         console.print(f'Reject:  primum reject {row.id} --reason "…" {options}', highlight=False)
 
 
-def _strengths(place: Place, row: CycleRow) -> list[str]:
+def leaning(lean: float) -> str:
+    """In words where a candidate was moved to after training (policies.training.lean)."""
+    if not lean:
+        return "as training left it"
+    return f"leaning {abs(lean):.2g} towards {'refusing' if lean < 0 else 'answering'}"
+
+
+def _leans(place: Place, row: CycleRow) -> list[str]:
     """Where candidates with `target_err` were moved to, a line each."""
     details = {one.name: one.detail or {} for one in place.store.cycles.stages(row.id)}
     return [
-        f"Strength of {name}: {told['chosen']:g} (1 is what training ended with); it begins to refuse "
-        f"{percent(told['err'])} of {told['prompts']} held-out harmless prompts "
-        f"(target_err {told['target_err']:g})"
+        f"{name}, {leaning(told['chosen'])}, begins to refuse {percent(told['err'])} of {told['prompts']} "
+        f"held-out harmless prompts (target_err {told['target_err']:g})"
         for name, one in details.get("train", {}).items()
-        if isinstance(one, dict) and (told := one.get("strength"))
+        if isinstance(one, dict) and (told := one.get("lean"))
     ]
 
 

@@ -34,7 +34,7 @@ def make_plan(settings: Settings, *, cycle_seed: int) -> Plan:
         harmful_method_weights=sampling.harmful_method_weights,
         train_hard_benign_share=sampling.train_hard_benign_share,
         hard_benign_share=sampling.hard_benign_share,
-        held_out=training.held_out_prompts if training.sets_strengths else 0,
+        held_out=training.held_out_prompts if training.holds_out else 0,
     )
     return Plan(
         splits=splits,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from daemon.cycle.answers import Asking, Report
 from daemon.cycle.plan import Plan
+from daemon.cycle.trainers import Trainers
 from daemon.store.rows import CycleRow
 from daemon.store.store import Store
 from daemon.workshop import Workshop
@@ -24,6 +25,7 @@ class CycleRun:
     store: Store
     workshop: Workshop
     asking: Asking
+    trainers: Trainers
     incumbent: Policy
     folder: Path
     adapters_dir: Path

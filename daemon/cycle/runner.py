@@ -24,6 +24,7 @@ from daemon.cycle.oscillating import write_oscillations
 from daemon.cycle.plan import Plan
 from daemon.cycle.report import write_report
 from daemon.cycle.run import CycleRun
+from daemon.cycle.trainers import Trainers
 from daemon.cycle.training import Training
 from daemon.cycle.trust import Trust, Trustee
 from daemon.cycle.unseen import assert_unseen
@@ -51,6 +52,7 @@ class CycleRunner:
         store: Store,
         workshop: Workshop,
         trustee: Trustee,
+        trainers: Trainers,
         folder: Path,
         adapters_dir: Path,
         now: Callable[[], datetime],
@@ -66,6 +68,7 @@ class CycleRunner:
             store=store,
             workshop=workshop,
             asking=asking,
+            trainers=trainers,
             incumbent=store.releases.policy(cycle.incumbent_digest),
             folder=folder,
             adapters_dir=adapters_dir,

@@ -1,4 +1,8 @@
-"""Candidates, each trained in a process of its own: a crash of one leaves the worker and the other alive."""
+"""Candidates, each trained in a process of its own: a crash of one leaves the worker and the other alive.
+
+Such a process loads libraries for the better part of ten seconds before it can train. So one may be started
+ahead of its job, and does that while the worker has only one core's worth of work.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
+from types import TracebackType
 from typing import IO, Any
 
 from policies.engines.environment import compute_environment
@@ -16,73 +21,140 @@ from policies.errors import TrainingError
 from policies.training.recipe import TrainingJob
 
 Report = Callable[[dict[str, Any]], None]
+_TAIL = 30  # last lines of what a process says that are kept for the error
 
 
-def train_in_process(job: TrainingJob, *, job_file: Path, timeout_s: float, report: Report) -> dict[str, Any]:
-    """Run `python -m policies.training`; the candidate's card. TrainingError with the reason otherwise.
+class Trainers:
+    """Starts training processes; leaving it as a context ends the one that still waits for a job."""
 
-    A finished candidate in `job.output_dir` is taken as it is.
-    """
-    card_file = Path(job.output_dir) / "card.json"
-    if card_file.is_file():
-        card: dict[str, Any] = json.loads(card_file.read_text())
-        if (
-            card["preferences_digest"] == job.preferences_digest
-            and card["recipe_digest"] == job.recipe.digest
-        ):
-            return card
-    job.write(job_file)
-    tail: deque[str] = deque(maxlen=30)
-    reason: list[str] = []
-    with subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", "policies.training", str(job_file)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=compute_environment(),
-    ) as process:
-        reader = Thread(target=_drain, args=(process.stderr, tail), daemon=True)
-        reader.start()
-        watchdog = _Deadline(process, timeout_s)
+    def __init__(self) -> None:
+        self._waiting: _Trainer | None = None
+
+    def __enter__(self) -> Trainers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._waiting is not None:
+            self._waiting.dismiss()
+            self._waiting = None
+
+    def start_ahead(self) -> None:
+        """Let a process get ready for a job that is still to come; one at most waits."""
+        if self._waiting is None:
+            self._waiting = _Trainer()
+
+    def train(
+        self, job: TrainingJob, *, job_file: Path, timeout_s: float, report: Report, last: bool = True
+    ) -> dict[str, Any]:
+        """The card of the candidate that `job` makes; TrainingError with the reason otherwise.
+
+        `timeout_s` seconds, counted from here. A finished candidate in `job.output_dir` is taken as it is.
+        With `last` unset another job follows, and its process gets ready beside this one.
+        """
+        card_file = Path(job.output_dir) / "card.json"
+        if card_file.is_file():
+            card: dict[str, Any] = json.loads(card_file.read_text())
+            if (
+                card["preferences_digest"] == job.preferences_digest
+                and card["recipe_digest"] == job.recipe.digest
+            ):
+                return card
+        job.write(job_file)
+        trainer, self._waiting = self._take(), None
+        if not last:
+            self.start_ahead()
+        try:
+            reason, code = trainer.work(job_file, timeout_s, report)
+        finally:
+            trainer.dismiss()
+        if code == 0 and card_file.is_file():
+            finished: dict[str, Any] = json.loads(card_file.read_text())
+            return finished
+        if trainer.expired:
+            raise TrainingError(
+                f"{job.recipe.method}: training took longer than training.timeout_s = {timeout_s:g}"
+            )
+        (job_file.parent / f"{job.recipe.method}.log").write_text("\n".join(trainer.tail))
+        last_words = reason or (trainer.tail[-1] if trainer.tail else "no output")
+        raise TrainingError(f"{job.recipe.method}: the training process ended with code {code}: {last_words}")
+
+    def _take(self) -> _Trainer:
+        """The one that waits, or a new one where there is none or it has died, as of memory, meanwhile."""
+        waiting = self._waiting
+        if waiting is not None and waiting.died:
+            waiting.dismiss()
+            waiting = None
+        return waiting or _Trainer()
+
+
+class _Trainer:
+    """One `python -m policies.training`, which takes one job from its standard input."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "policies.training"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=compute_environment(),
+        )
+        self.tail: deque[str] = deque(maxlen=_TAIL)
+        self.expired = False
+        # From the start: a process whose warnings nobody reads stops at a full pipe.
+        self._reader = Thread(target=_drain, args=(self._process.stderr, self.tail), daemon=True)
+        self._reader.start()
+
+    @property
+    def died(self) -> bool:
+        return self._process.poll() is not None
+
+    def work(self, job_file: Path, timeout_s: float, report: Report) -> tuple[str | None, int]:
+        """(the reason that the process gave for failing, its exit code)"""
+        watchdog = Thread(target=self._kill_after, args=(timeout_s,), daemon=True)
         watchdog.start()
-        for line in process.stdout or ():
+        reason = None
+        self._tell(f"{job_file.resolve()}\n")
+        for line in self._process.stdout or ():
             try:
                 event = json.loads(line)
             except ValueError:
                 event = None
             if not isinstance(event, dict):  # a library printed something
-                tail.append(line.rstrip())
+                self.tail.append(line.rstrip())
                 continue
             if event.get("event") == "failed":
-                reason.append(event["error"])
+                reason = event["error"]
             report(event)
-        code = process.wait()
-        watchdog.done = True
-        reader.join(timeout=5)
-    if code == 0 and card_file.is_file():
-        finished: dict[str, Any] = json.loads(card_file.read_text())
-        return finished
-    if watchdog.expired:
-        raise TrainingError(
-            f"{job.recipe.method}: training took longer than training.timeout_s = {timeout_s:g}"
-        )
-    (job_file.parent / f"{job.recipe.method}.log").write_text("\n".join(tail))
-    last = reason[0] if reason else (tail[-1] if tail else "no output")
-    raise TrainingError(f"{job.recipe.method}: the training process ended with code {code}: {last}")
+        code = self._process.wait()
+        self._reader.join(timeout=5)
+        return reason, code
 
+    def dismiss(self) -> None:
+        """End the process, whatever it does, and close what leads to it."""
+        self._process.kill()
+        self._tell("")
+        self._process.wait()
+        self._reader.join(timeout=5)
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
 
-class _Deadline(Thread):
-    """Kills a training process that outlives its time."""
-
-    def __init__(self, process: subprocess.Popen[str], timeout_s: float) -> None:
-        super().__init__(daemon=True)
-        self._process, self._timeout_s = process, timeout_s
-        self.expired = False
-        self.done = False
-
-    def run(self) -> None:
+    def _tell(self, line: str) -> None:
+        """`line`, and no more after it. A process that has ended tells why by its exit code."""
+        if self._process.stdin is None or self._process.stdin.closed:
+            return
         try:
-            self._process.wait(timeout=self._timeout_s)
+            self._process.stdin.write(line)
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass
+
+    def _kill_after(self, timeout_s: float) -> None:
+        try:
+            self._process.wait(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             self.expired = True
             self._process.kill()

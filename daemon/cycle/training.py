@@ -11,7 +11,6 @@ from typing import Any
 
 from daemon.cycle.answers import unscored_share
 from daemon.cycle.run import CycleRun
-from daemon.cycle.trainers import train_in_process
 from daemon.release.artifacts import store_adapter
 from policies.digests import seed_from
 from policies.errors import Held, NotEnoughData, TrainingError
@@ -74,9 +73,10 @@ class Training:
         """One method's failure leaves the other's candidate alive, and says so; TrainingError if all fail."""
         self._run.workshop.put_away()  # the memory is the training process's now
         done: dict[str, Any] = {}
-        for name, recipe in self._run.plan.recipes.items():
+        recipes = self._run.plan.recipes
+        for name, recipe in recipes.items():
             try:
-                done[name] = self._train(name, recipe)
+                done[name] = self._train(name, recipe, last=len(done) + 1 == len(recipes))
             except (TrainingError, NotEnoughData) as error:
                 self._run.store.results.save_failed_candidate(
                     self._run.cycle.id,
@@ -177,7 +177,7 @@ class Training:
         partial.replace(path)
         return path
 
-    def _train(self, name: str, recipe: Recipe) -> dict[str, Any]:
+    def _train(self, name: str, recipe: Recipe, *, last: bool) -> dict[str, Any]:
         preferences = self._prefer(recipe.method)
         candidate_key = Candidate(
             name, self._run.incumbent.digest, preferences.digest, recipe.digest, self._run.incumbent
@@ -187,11 +187,12 @@ class Training:
             self._keep(replace(known, method=name), preferences)
             return {"adapter": known.policy.adapter_digest, "found": True}
         self._run.report({"event": "progress", "what": f"training {name}", "done": 0, "of": 0})
-        card = train_in_process(
+        card = self._run.trainers.train(
             self._job(name, recipe, preferences),
             job_file=self._run.folder / f"{name}.job.json",
             timeout_s=self._run.plan.training_timeout_s,
             report=lambda event: self._run.report({**event, "candidate": name}),
+            last=last,
         )
         digest, path = store_adapter(self._run.folder / name, self._run.adapters_dir)
         policy = Policy(self._run.incumbent.base_digest, digest, path)
@@ -201,7 +202,7 @@ class Training:
         self._run.store.releases.save_policy(policy, self._run.now())
         self._keep(candidate, preferences)
         told = {"adapter": digest, "rows": len(preferences), "seconds": card["seconds"]}
-        return told | ({"strength": card["strength"]} if card.get("strength") else {})
+        return told | ({"lean": card["lean"]} if card.get("lean") else {})
 
     def _keep(self, candidate: Candidate, preferences: Preferences) -> None:
         """What it was trained on is written first: a candidate without that counts all the cycle asked."""

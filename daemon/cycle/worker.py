@@ -18,7 +18,9 @@ from typing import Any
 
 from daemon.cycle.planning import calibration_rows, make_plan
 from daemon.cycle.runner import CycleRunner
+from daemon.cycle.trainers import Trainers
 from daemon.cycle.trust import Trustee
+from daemon.stages import STAGES
 from daemon.store.rows import CycleRow, CycleState
 from daemon.wiring import Place, open_place
 from daemon.workshop import Workshop, shipped_reports
@@ -47,8 +49,9 @@ def main(argv: list[str] | None = None) -> int:
         with (
             open_place(arguments.config, arguments.data_dir) as place,
             only_one(place.paths.run / "worker.lock"),
+            Trainers() as trainers,
         ):
-            row = run_cycle(place)
+            row = run_cycle(place, trainers)
     except PrimumError as error:
         tell({"event": "error", "error": str(error), "exit_code": error.exit_code})
         return error.exit_code
@@ -69,13 +72,16 @@ def only_one(lock: Path) -> Iterator[None]:
         yield
 
 
-def run_cycle(place: Place) -> CycleRow:
+def run_cycle(place: Place, trainers: Trainers) -> CycleRow:
     """Run the open cycle, or a new one, to the next state that needs a person."""
     settings, store = place.settings, place.store
+    if _has_to_train(store.cycles.open_cycle()):
+        trainers.start_ahead()  # beside what has to be read and converted
     if store.releases.deployed() is None:
         tell({"event": "progress", "what": "preparing the base model", "done": 0, "of": 1})
         base = Workshop(settings=settings, paths=place.paths, store=store).base_policy
         store.releases.record_initial(base, place.now())
+        tell({"event": "progress", "what": "preparing the base model", "done": 1, "of": 1})
     cycle = _open_or_new(place)
     tell({"event": "cycle", "cycle": cycle.id, "state": cycle.state.value})
     if cycle.state is CycleState.WAITING:
@@ -99,12 +105,20 @@ def run_cycle(place: Place) -> CycleRow:
             seed=settings.seed,
             shipped=shipped_reports(),
         ),
+        trainers=trainers,
         folder=place.paths.cycle(cycle.id),
         adapters_dir=place.paths.adapters,
         now=place.now,
         report=tell,
     )
     return runner.run()
+
+
+def _has_to_train(cycle: CycleRow | None) -> bool:
+    """Is training still to come in `cycle`, or in the new one where there is none?"""
+    if cycle is None:
+        return True
+    return cycle.state is not CycleState.WAITING and STAGES.index(cycle.stage) <= STAGES.index("train")
 
 
 def _open_or_new(place: Place) -> CycleRow:

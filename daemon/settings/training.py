@@ -71,8 +71,8 @@ class TrainingSettings(Section):
     method of asking: where role play mostly comes with harmful prompts, role play itself is soon refused.
 
     `held_out_prompts`: up to so many harmless prompts of the train split are not asked, and nothing is learnt
-    of their base prompts (of which never more than half are taken); the strength of a candidate with
-    `target_err` is set on them.
+    of their base prompts (of which never more than half are taken); on them it is settled how readily a
+    candidate with `target_err` refuses.
     """
 
     candidates: dict[str, RecipeSettings] = Field(
@@ -91,7 +91,7 @@ class TrainingSettings(Section):
     timeout_s: float = Field(default=7200, gt=0)
 
     @property
-    def sets_strengths(self) -> bool:
+    def holds_out(self) -> bool:
         """Does any candidate need harmless prompts that it does not learn from?"""
         return any(recipe.target_err is not None for recipe in self.candidates.values())
 

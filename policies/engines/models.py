@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy
+
 from policies.digests import digest_of, digest_of_folder
 from policies.errors import ConfigurationError, EngineError
 
@@ -105,14 +107,48 @@ def _gguf_parsed_once() -> Iterator[None]:
     anew for each of the model's modules: more than half of a small model's conversion.
     """
     gguf: Any = importlib.import_module("gguf")
-    before = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
-    for name, made in before.items():
-        setattr(gguf, name, functools.cache(made))
+    loading: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
+    instead = {
+        (gguf, "GGUFReader"): functools.cache(_plain_reader(gguf.GGUFReader)),
+        (gguf, "get_tensor_name_map"): functools.cache(gguf.get_tensor_name_map),
+        (loading, "_gguf_parse_value"): _each_value_once(loading._gguf_parse_value),
+    }
+    before = {(module, name): getattr(module, name) for module, name in instead}
+    for (module, name), made in instead.items():
+        setattr(module, name, made)
     try:
         yield
     finally:
-        for name, made in before.items():
-            setattr(gguf, name, made)
+        for (module, name), made in before.items():
+            setattr(module, name, made)
+
+
+def _plain_reader(reader: Any) -> Any:
+    """`gguf.GGUFReader` over a plain view of the mapped file: a slice of a memmap takes several times as long
+    as one of an array, and a tokenizer's tokens and merges take half a million of them."""
+
+    class PlainReader(reader):
+        @property
+        def data(self) -> Any:
+            return self._plain
+
+        @data.setter
+        def data(self, mapped: Any) -> None:
+            self._plain = mapped.view(numpy.ndarray)
+
+    return PlainReader
+
+
+def _each_value_once(parse: Any) -> Any:
+    """`parse(value, types)`, remembered for as long as its caller holds on to the values."""
+    known: dict[int, tuple[Any, Any]] = {}
+
+    def parsed(value: Any, types: Any) -> Any:
+        if id(value) not in known:
+            known[id(value)] = value, parse(value, types)  # the value is kept, or its id might be another's
+        return known[id(value)][1]
+
+    return parsed
 
 
 def model_digest(folder: Path) -> str:

@@ -22,9 +22,9 @@ from policies.engines.adapters import ADAPTER_FILES, adapter_digest, settle_conf
 from policies.engines.lora import fuse_lora
 from policies.engines.models import frozen_modules, load_base, pick_device, plain_attention
 from policies.errors import TrainingError
+from policies.training.lean import LeanSearch
 from policies.training.log_probs import score_tokens
 from policies.training.recipe import Recipe, TrainingJob
-from policies.training.strength import StrengthSearch
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -146,7 +146,7 @@ def run(job: TrainingJob, build: Callable[..., Any], report: Report = print_repo
         progress = Progress(report)
         trainer = build(job, model, tokenizer, lora, rows, staging / "scratch", progress)
         _in_fp32(trainer.model)
-        search = _strength_search(job, trainer.model, tokenizer, rows)
+        search = _lean_search(job, trainer, tokenizer, rows)
         fuse_lora(trainer.model)
         report({"event": "start", "rows": len(rows)})
         began = time.monotonic()
@@ -155,11 +155,11 @@ def run(job: TrainingJob, build: Callable[..., Any], report: Report = print_repo
         losses = [point["loss"] for point in progress.curve]
         if not losses or not all(map(math.isfinite, losses)) or not _is_finite(trainer.model):
             raise TrainingError(f"{job.recipe.method}: the loss is not a number; lower learning_rate")
-        strength = search.settle(report) if search else None
+        lean = search.settle(report) if search else None
         trainer.model.save_pretrained(staging, selected_adapters=["default"])
         _tidy(staging, job)
         card = _card(job, rows, progress.curve, seconds, adapter_digest(staging))
-        card["strength"] = strength.to_json() if strength else None
+        card["lean"] = lean.to_json() if lean else None
         (staging / "card.json").write_text(json.dumps(card, indent=1, sort_keys=True))
         for path in staging.iterdir():
             _sync(path)
@@ -172,15 +172,15 @@ def run(job: TrainingJob, build: Callable[..., Any], report: Report = print_repo
     return card
 
 
-def _strength_search(
-    job: TrainingJob, model: Any, tokenizer: Any, rows: list[dict[str, Any]]
-) -> StrengthSearch | None:
+def _lean_search(
+    job: TrainingJob, trainer: Any, tokenizer: Any, rows: list[dict[str, Any]]
+) -> LeanSearch | None:
     target = job.recipe.target_err
     if target is None:
         return None
     held_out = Path(job.held_out_path).read_text().splitlines() if job.held_out_path else []
     harmless = [json.loads(line)["prompt"] for line in held_out]
-    return StrengthSearch(model, tokenizer, rows=rows, harmless=harmless, target=target)
+    return LeanSearch(trainer, tokenizer, rows=rows, harmless=harmless, target=target)
 
 
 def _in_fp32(model: Any) -> None:

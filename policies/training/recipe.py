@@ -44,9 +44,9 @@ class Recipe:
     to lie where the reference was, not where refusing becomes the likelier. Below 1 pairs that are told apart
     teach less, and those that the policy comes to mistake teach more.
 
-    With `target_err`, in (0, 1), DPO's candidate is moved after training, between where it began and a bit
-    beyond where it ended, to the strength at which it begins to refuse at most that share of harmless prompts
-    that it did not learn from (policies.training.strength).
+    With `target_err`, in (0, 1), DPO's candidate is made to lean towards answering or refusing after
+    training, by a few steps on pairs of one kind, as far as it begins to refuse just that share of harmless
+    prompts that it did not learn from (policies.training.lean).
     """
 
     method: str
@@ -115,7 +115,7 @@ class Recipe:
 class TrainingJob:
     """All that the training process needs, as one JSON file; nothing else is read from its surroundings.
 
-    `held_out_path`: JSON lines with `prompt`, harmless prompts to set a candidate's strength on.
+    `held_out_path`: JSON lines with `prompt`, harmless prompts to see on how readily a candidate refuses.
     """
 
     recipe: Recipe

@@ -62,17 +62,25 @@ def safe(text: str) -> bool:
 # --- show ---------------------------------------------------------------------------------------------
 
 
-def test_strengths_that_candidates_were_moved_to_are_told(run: Run, opened: Store) -> None:
+@pytest.mark.parametrize(
+    ("lean", "where"),
+    [
+        (0.25, "leaning 0.25 towards answering"),
+        (-0.0625, "leaning 0.062 towards refusing"),
+        (0.0, "as training left it"),
+    ],
+)
+def test_it_is_told_where_candidates_were_moved_to(run: Run, opened: Store, lean: float, where: str) -> None:
     cycle = decided_cycle(opened)
-    assert "Strength" not in run("cycle", "show", "1").stdout
-    strength = {"chosen": 1.1, "target_err": 0.05, "prompts": 160, "err": 0.04375, "tried": []}
+    assert "held-out" not in run("cycle", "show", "1").stdout
+    leaning = {"chosen": lean, "target_err": 0.05, "prompts": 160, "err": 0.04375, "tried": []}
     opened.cycles.start_stage(cycle.id, "train", AT)
-    detail = {"dpo": {"strength": strength}, "kto": {"error": "the loss is not a number"}}
+    detail = {"dpo": {"lean": leaning}, "kto": {"error": "the loss is not a number"}}
     opened.cycles.finish_stage(cycle.id, "train", AT, detail=detail)
     told = run("cycle", "show", "1").stdout
-    assert "Strength of dpo: 1.1 (1 is what training ended with); it begins to refuse 4.4 % of 160" in told
+    assert f"dpo, {where}, begins to refuse 4.4 % of 160 held-out harmless prompts" in told
     assert "target_err 0.05" in told
-    assert "Strength of kto" not in told
+    assert "kto, " not in told
 
 
 # --- flips --------------------------------------------------------------------------------------------

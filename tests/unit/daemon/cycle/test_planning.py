@@ -62,6 +62,6 @@ def test_harmless_prompts_are_held_out_where_a_candidate_needs_them_and_only_the
     assert held_out(None) == 0
 
 
-def test_too_few_prompts_to_set_a_strength_on_are_refused_by_name(tmp_path: Path) -> None:
+def test_too_few_prompts_to_settle_a_lean_on_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"training\.held_out_prompts"):
         load_settings(write(tmp_path, held_out_prompts=49))

@@ -12,6 +12,7 @@ from daemon.cycle.answers import Asking
 from daemon.cycle.plan import Plan
 from daemon.cycle.questions import Questions
 from daemon.cycle.runner import CycleRunner
+from daemon.cycle.trainers import Trainers
 from daemon.cycle.training_asks import TrainingSampling
 from daemon.cycle.trust import Trustee
 from daemon.store.rows import CycleRow
@@ -151,6 +152,7 @@ class Setting:
     folder: Path
     now: Callable[[], datetime]
     told: list[dict[str, Any]] = field(default_factory=list)
+    trainers: Trainers = field(default_factory=Trainers)
 
     def runner(self, workshop: Workshop, plan: Plan = PLAN) -> CycleRunner:
         trustee = Trustee(
@@ -168,6 +170,7 @@ class Setting:
             store=self.store,
             workshop=any_workshop,
             trustee=trustee,
+            trainers=self.trainers,
             folder=self.folder / "cycle",
             adapters_dir=self.folder / "adapters",
             now=self.now,

@@ -1,4 +1,4 @@
-"""Harmless prompts that are not asked reach the training of a candidate whose strength is set on them."""
+"""Harmless prompts that are not asked reach the training of the candidate whose lean is settled on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from daemon.cycle import training
 from daemon.cycle.plan import Plan
 from policies.errors import TrainingError
 from policies.training.recipe import Recipe, TrainingJob
@@ -26,7 +25,7 @@ def job_of(setting: Setting, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Tra
         jobs.append(job)
         raise TrainingError("not in this test")
 
-    monkeypatch.setattr(training, "train_in_process", taken)
+    monkeypatch.setattr(setting.trainers, "train", taken)
     runner = setting.runner(Workshop(), plan)
     with pytest.raises(TrainingError, match="not in this test"):
         runner._stages["train"]()

@@ -1,0 +1,141 @@
+"""How readily a candidate refuses: settled by bisection on held-out prompts, after training."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from policies.errors import ConfigurationError, NotEnoughData
+from policies.training.core import Progress, load_policy, run
+from policies.training.dpo import build
+from policies.training.lean import LEAST_PROMPTS, LeanSearch, settle
+from policies.training.openings import begins_refusing, refusal_openings
+from policies.training.recipe import Recipe, TrainingJob
+from tests.unit.policies.training.jobs import ROWS, job
+
+LEANS = [part / 16 for part in range(-16, 17)]
+
+# --- which lean -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", [0.0, 0.004, 0.04, 0.12, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize("at_end", [0.01, 0.12, 0.3])
+def test_search_finds_what_trying_every_lean_finds(at_end: float, target: float) -> None:
+    def share(lean: float) -> float:
+        """Refuses less and less the farther towards answering, and hardly at all from a half on."""
+        return at_end * math.exp(-3 * lean) if lean < 0.5 else 0.0
+
+    found = settle(share, target, prompts=100)
+    within = [lean for lean in LEANS if share(lean) <= target]
+    assert found.chosen == min(within), "as ready to refuse as the target allows, and no readier"
+    assert found.tried[found.chosen] == share(found.chosen) <= target
+    assert len(found.tried) <= 1 + math.ceil(math.log2(17)), "each costs a pass over all held-out prompts"
+    assert all(lean >= 0 for lean in found.tried) or all(lean <= 0 for lean in found.tried)
+
+
+def test_where_nothing_is_within_the_target_the_nearest_of_those_that_refuse_least_is_taken() -> None:
+    found = settle(lambda lean: max(0.1, 0.3 - lean), 0.04, prompts=100)
+    assert found.chosen == min(lean for lean in found.tried if lean >= 0.2)
+    assert found.to_json()["err"] == 0.1 > found.target
+    assert settle(lambda _: 0.053, 0.04, prompts=150).chosen == 0.0, "nothing is moved for nothing"
+
+
+def test_a_lean_beyond_one_that_refuses_too_much_is_taken_only_if_it_was_seen_to_be_within() -> None:
+    odd = {lean: 0.2 if -0.5 <= lean < 0 else 0.0 for lean in LEANS}
+    found = settle(odd.__getitem__, 0.05, prompts=100)
+    assert odd[found.chosen] == 0.0
+
+
+# --- a candidate ------------------------------------------------------------------------------------------
+
+
+def with_target(folder: Path, model: Path, target: float, prompts: int = LEAST_PROMPTS) -> TrainingJob:
+    made = job(folder, model, "dpo", epochs=6, target_err=target)
+    held_out = folder / "held_out.jsonl"
+    held_out.write_text("".join(json.dumps({"prompt": f"question {n}?"}) + "\n" for n in range(prompts)))
+    return replace(made, held_out_path=str(held_out))
+
+
+@pytest.mark.parametrize("target", [0.001, 0.999])
+def test_candidate_is_left_where_its_card_tells(tiny_model: Path, tmp_path: Path, target: float) -> None:
+    events: list[dict[str, Any]] = []
+    made = with_target(tmp_path, tiny_model, target)
+    told = run(made, build, report=events.append)["lean"]
+    assert told["prompts"] == LEAST_PROMPTS
+    assert told["target_err"] == target
+    assert {"lean": told["chosen"], "err": told["err"]} in told["tried"]
+    tried = [event["lean"] for event in events if event["event"] == "lean"]
+    assert tried == [*dict.fromkeys(tried)], "nothing is measured twice"
+    assert tried[0] == 0.0
+    assert sorted(tried) == [one["lean"] for one in told["tried"]]
+    plain = run(job(tmp_path / "plain", tiny_model, "dpo", epochs=6), build, report=lambda _: None)
+    assert plain["lean"] is None
+    moved = load_file(Path(made.output_dir) / "adapter_model.safetensors")
+    ended = load_file(tmp_path / "plain" / "candidate" / "adapter_model.safetensors")
+    same = all(torch.equal(moved[name], ended[name]) for name in ended)
+    assert same == (told["chosen"] == 0.0), "without a lean, training's very end"
+
+
+def searching(model: Path, folder: Path, target: float) -> tuple[Any, Any, LeanSearch]:
+    """A trained candidate, its tokenizer, and the search that is still to come."""
+    made = job(folder, model, "dpo", epochs=6, sft_weight=0.0)
+    policy, tokenizer, lora = load_policy(made)
+    trainer = build(
+        made, policy, tokenizer, lora, ROWS["dpo"], folder / "scratch", Progress(lambda _event: None)
+    )
+    harmless = [f"question {n}?" for n in range(LEAST_PROMPTS)]
+    search = LeanSearch(trainer, tokenizer, rows=ROWS["dpo"], harmless=harmless, target=target)
+    trainer.train()
+    return trainer, tokenizer, search
+
+
+def margins(trainer: Any, kind: bool) -> float:
+    """How much likelier the chosen answers of a kind are than the rejected ones, on average."""
+    rows = [row for row in trainer.train_dataset if row["harmful"] is kind]
+    with torch.no_grad():
+        trainer._metrics["train"].clear()
+        trainer.compute_loss(trainer.model, trainer._prepare_inputs(trainer.data_collator(rows)))
+    return float(trainer._metrics["train"]["rewards/margins"][-1])
+
+
+@pytest.mark.parametrize("kind", [False, True])
+def test_what_is_shown_of_one_kind_teaches_that_kind(tiny_model: Path, tmp_path: Path, kind: bool) -> None:
+    trainer, _, search = searching(tiny_model, tmp_path, 0.5)
+    before = margins(trainer, kind)
+    search._show(kind)
+    assert margins(trainer, kind) > before
+
+
+def test_shares_that_are_told_are_those_of_the_model_as_it_is_left(tiny_model: Path, tmp_path: Path) -> None:
+    trainer, tokenizer, search = searching(tiny_model, tmp_path, 0.5)
+    found = search.settle(lambda _: None)
+    openings = refusal_openings(ROWS["dpo"], tokenizer)
+    harmless = [f"question {n}?" for n in range(LEAST_PROMPTS)]
+    now = begins_refusing(trainer.model, tokenizer, harmless, openings).float().mean()
+    assert found.tried[found.chosen] == pytest.approx(float(now))
+
+
+def test_too_few_prompts_to_settle_it_on_fail_the_candidate_and_leave_nothing(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    made = with_target(tmp_path, tiny_model, 0.3, prompts=LEAST_PROMPTS - 1)
+    with pytest.raises(NotEnoughData, match=r"49 harmless prompts are held out.*add harmless prompts"):
+        run(made, build, report=lambda _: None)
+    assert not Path(made.output_dir).exists()
+    with pytest.raises(NotEnoughData, match="0 harmless prompts"):
+        run(replace(made, held_out_path=None), build, report=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("method", "share", "reason"), [("kto", 0.1, "belongs to dpo"), ("dpo", 1.0, "share")]
+)
+def test_a_target_that_means_nothing_is_refused(method: str, share: float, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        Recipe(method, target_err=share)
