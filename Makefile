@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: install run test test-rules test-postgres lint test-slow bench bench-training bench-sampling bench-lanes bench-arithmetic bench-judging judge simulate clean
+.PHONY: install run test test-rules test-postgres lint test-slow bench bench-training bench-sampling bench-lanes bench-arithmetic bench-packing bench-judging judge simulate clean
 
 install: $(VENV)/.installed
 
@@ -52,6 +52,9 @@ bench-lanes: install  ## seconds of asking and judging, two batches side by side
 
 bench-arithmetic: install  ## seconds of asking and judging in fp32 and in bf16, and which one is taken here
 	$(BIN)/python benchmarks/arithmetic.py
+
+bench-packing: install  ## seconds of asking with weights packed for AMX and with plain ones
+	$(BIN)/python benchmarks/packing.py
 
 bench-judging: install  ## verdicts per second, shared prefix and constrained labels against generating
 	$(BIN)/python benchmarks/judging.py

@@ -16,6 +16,7 @@ from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 from policies.engines.fidelity import BaseStates, fidelity
 from policies.engines.lanes import Lanes
 from policies.engines.models import bare_model, load_base, model_digest, pick_device, with_adapter
+from policies.engines.packed_weights import pack_weights
 from policies.engines.reserved_cache import reserved_cache
 from policies.engines.shared_head import attend_to_heads, shared_head_cache
 from policies.errors import EngineError
@@ -80,6 +81,7 @@ class TransformersEngine:
         self._device = pick_device()
         self._model, self._tokenizer = load_base(model_path, dtype=dtype, device=self._device)
         self._attends_to_heads = share_heads and attend_to_heads(self._model)
+        pack_weights(self._model)
         self.lanes = Lanes()
         self._adapters: dict[str, Path] = {}
         self._adapted: OrderedDict[str, Any] = OrderedDict()

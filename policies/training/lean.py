@@ -1,13 +1,12 @@
-"""Where a candidate begins to refuse, set on harmless prompts that it did not learn from.
+"""How readily a candidate refuses, settled on harmless prompts that it did not learn from.
 
 Trained on a few hundred pairs, a small policy tells harmful from harmless about equally well whatever the
-seed, but how readily it refuses is chance: on one processor it declined 4 of 72 harmless prompts, on another,
-whose products are rounded otherwise, 12. Making its weights' change stronger or weaker moves both kinds
-alike. So after training it is shown a few more batches of one kind of pairs: harmless ones where it refuses
-too readily, harmful ones where it could refuse more. How far it goes along the way that these point, between
-where training ended and where they lead (a line of weights, as in WiSE-FT, arXiv 2109.01903), is settled by
-the refusals that it begins on the held-out prompts. Selection and sealed prompts have no part in it: what the
-gates measure stays unseen.
+seed, but how readily it refuses is chance: one recipe on the same prompts refused 4 of 72 harmless ones on
+one processor and 12 on another, whose products are rounded otherwise. Making what it learnt weaker moves
+harmful and harmless alike. So one that refuses too readily is shown a few more batches after training, of
+harmless pairs alone, and its weights go as far along the line to there as it has to (a line of weights, as
+in WiSE-FT, arXiv 2109.01903). Selection and sealed prompts have no part in it: what the gates measure stays
+unseen.
 """
 
 from __future__ import annotations
@@ -20,22 +19,21 @@ from typing import Any
 import torch
 
 from policies.errors import NotEnoughData
-from policies.training.openings import begins_refusing, refusal_openings
+from policies.training.refusing import refusal_openings, refuses
 from policies.training.trainers import KIND
 
 LEAST_PROMPTS = 50
-_BATCHES = 8  # of one kind, shown after training
+_BATCHES = 8  # of harmless pairs, shown after training
 _RATE = 0.25  # of the recipe's rate, to which they warm up
 _WARMUP = 3
-_PARTS = 16  # of the way that they lead; the search goes by these
+_PARTS = 4  # of the line to where they lead; 160 prompts hardly tell more of them apart
 
 
 @dataclass(frozen=True)
 class Lean:
-    """What was chosen, and `tried`: lean → share of the `prompts` held-out prompts it begins to refuse.
+    """What was chosen, and `tried`: lean → share of the `prompts` held-out prompts that it refuses.
 
-    A lean is a part of the way that the further batches led: above 0 towards answering, below 0 towards
-    refusing, 0 where training ended.
+    A lean is a part of the line, in [0, 1]: 0 where training ended, 1 where the harmless batches led.
     """
 
     chosen: float
@@ -54,10 +52,9 @@ class Lean:
 
 
 def settle(share: Callable[[float], float], target: float, prompts: int) -> Lean:
-    """The least lean towards answering, or the largest towards refusing, whose `share` is within `target`.
+    """The least lean whose `share` is within `target`: 0 where training ended within it, else by bisection.
 
-    By bisection over sixteen parts of the way, towards answering where training ended beyond the target.
-    Where nothing tried is within, that of those with the least share that lies nearest to training's end.
+    Where nothing tried is within, of those with the least share the one nearest to training's end.
     """
     tried: dict[float, float] = {}
 
@@ -65,19 +62,18 @@ def settle(share: Callable[[float], float], target: float, prompts: int) -> Lean
         tried[lean] = share(lean)
         return tried[lean] <= target
 
-    towards = -1 if within(0.0) else 1
-    low, high = 0, _PARTS + 1  # parts of the way; beyond its end nothing is tried
+    if within(0.0):
+        return Lean(0.0, target, prompts, tried)
+    low, high = 0, _PARTS + 1  # parts of the line; beyond its end nothing is tried
     while high - low > 1:
         middle = (low + high) // 2
-        # Farther towards refusing while that is within the target, farther towards answering while it is not.
-        if within(towards * middle / _PARTS) == (towards < 0):
-            low = middle
-        else:
+        if within(middle / _PARTS):
             high = middle
-    allowed = [lean for lean, err in tried.items() if err <= target]
-    if not allowed:
-        return Lean(min(tried, key=lambda lean: (tried[lean], abs(lean))), target, prompts, tried)
-    return Lean(min(allowed), target, prompts, tried)
+        else:
+            low = middle
+    if high <= _PARTS:
+        return Lean(high / _PARTS, target, prompts, tried)
+    return Lean(min(tried, key=lambda lean: (tried[lean], lean)), target, prompts, tried)
 
 
 class LeanSearch:
@@ -107,37 +103,35 @@ class LeanSearch:
         self._openings = refusal_openings(rows, tokenizer)
 
     def settle(self, report: Callable[[dict[str, Any]], None]) -> Lean:
-        """Move the trained model to where it begins to refuse at most the target of the harmless prompts."""
-        model = self._trainer.model
-        trained = _Weights(model)
-        led: dict[bool, _Weights] = {}
+        """Move the trained model to where it refuses at most the target of the harmless prompts."""
+        trained = _Weights(self._trainer.model)
+        led: list[_Weights] = []
 
         def move_to(lean: float) -> None:
             trained.put_back()
+            if lean and not led:
+                self._show_harmless()
+                led.append(_Weights(self._trainer.model))
             if lean:
-                kind = lean < 0  # harmful pairs are those that teach to refuse
-                if kind not in led:
-                    self._show(kind)
-                    led[kind] = _Weights(model)
-                trained.move_towards(led[kind], abs(lean))
+                trained.move_towards(led[0], lean)
 
         def share(lean: float) -> float:
             move_to(lean)
-            told = begins_refusing(model, self._tokenizer, self._harmless, self._openings)
-            err = int(told.sum()) / len(self._harmless)
-            report({"event": "lean", "lean": lean, "err": err, "prompts": len(self._harmless)})
+            told = refuses(self._trainer.model, self._tokenizer, self._harmless, self._openings)
+            err = sum(told) / len(told)
+            report({"event": "lean", "lean": lean, "err": err, "prompts": len(told)})
             return err
 
         found = settle(share, self._target, len(self._harmless))
         move_to(found.chosen)
         return found
 
-    def _show(self, kind: bool) -> None:
-        """A few steps on pairs of one kind alone."""
+    def _show_harmless(self) -> None:
+        """A few steps on harmless pairs alone."""
         trainer, arguments = self._trainer, self._trainer.args
         weights = [weight for weight in trainer.model.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(weights, lr=0.0, weight_decay=0.0)
-        for step, batch in enumerate(self._batches(kind)):
+        for step, batch in enumerate(self._harmless_batches()):
             for group in optimizer.param_groups:
                 group["lr"] = _RATE * arguments.learning_rate * min(1.0, (step + 1) / _WARMUP)
             loss = trainer.compute_loss(trainer.model, trainer._prepare_inputs(trainer.data_collator(batch)))
@@ -146,9 +140,9 @@ class LeanSearch:
             optimizer.step()
             optimizer.zero_grad()
 
-    def _batches(self, kind: bool) -> Iterator[list[Any]]:
+    def _harmless_batches(self) -> Iterator[list[Any]]:
         data, size = self._trainer.train_dataset, self._trainer.args.per_device_train_batch_size
-        chosen = [row for row, found in enumerate(data[KIND]) if found is kind]
+        chosen = [row for row, harmful in enumerate(data[KIND]) if not harmful]
         random.Random(self._trainer.args.seed).shuffle(chosen)
         while chosen and len(chosen) < _BATCHES * size:  # few rows are shown more than once
             chosen += chosen

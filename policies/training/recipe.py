@@ -44,9 +44,9 @@ class Recipe:
     to lie where the reference was, not where refusing becomes the likelier. Below 1 pairs that are told apart
     teach less, and those that the policy comes to mistake teach more.
 
-    With `target_err`, in (0, 1), DPO's candidate is made to lean towards answering or refusing after
-    training, by a few steps on pairs of one kind, as far as it begins to refuse just that share of harmless
-    prompts that it did not learn from (policies.training.lean).
+    With `target_err`, in (0, 1), DPO's candidate is made to lean towards answering after training, by a few
+    steps on harmless pairs alone, as far as it takes for it to refuse at most that share of harmless prompts
+    that it did not learn from (policies.training.lean).
     """
 
     method: str

@@ -10,7 +10,8 @@ own row; hidden states are put back into the rows they belong to: the same numbe
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -205,6 +206,21 @@ class SharedPrefixes:
             hidden: torch.Tensor = self._plain(input_ids=packed.input_ids, **given).last_hidden_state
         self._lower.keep(rows, packed.unpack(hidden))
         return hidden
+
+
+@contextmanager
+def each_row_alone(bare: Any) -> Iterator[None]:
+    """Within it the decoder takes rows as before `share_prefixes`, with a cache: to have answers written."""
+    decoder, attention = bare.base_model, bare.config._attn_implementation
+    packed = vars(decoder).pop("forward", None)
+    if packed is not None:
+        bare.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        if packed is not None:
+            decoder.forward = packed
+            bare.set_attn_implementation(attention)
 
 
 def share_prefixes(model: Any) -> SharedPrefixes | None:

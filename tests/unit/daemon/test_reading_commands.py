@@ -66,7 +66,6 @@ def safe(text: str) -> bool:
     ("lean", "where"),
     [
         (0.25, "leaning 0.25 towards answering"),
-        (-0.0625, "leaning 0.062 towards refusing"),
         (0.0, "as training left it"),
     ],
 )
@@ -78,7 +77,7 @@ def test_it_is_told_where_candidates_were_moved_to(run: Run, opened: Store, lean
     detail = {"dpo": {"lean": leaning}, "kto": {"error": "the loss is not a number"}}
     opened.cycles.finish_stage(cycle.id, "train", AT, detail=detail)
     told = run("cycle", "show", "1").stdout
-    assert f"dpo, {where}, begins to refuse 4.4 % of 160 held-out harmless prompts" in told
+    assert f"dpo, {where}, refuses 4.4 % of 160 held-out harmless prompts" in told
     assert "target_err 0.05" in told
     assert "kto, " not in told
 

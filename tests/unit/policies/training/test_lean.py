@@ -16,28 +16,31 @@ from policies.errors import ConfigurationError, NotEnoughData
 from policies.training.core import Progress, load_policy, run
 from policies.training.dpo import build
 from policies.training.lean import LEAST_PROMPTS, LeanSearch, settle
-from policies.training.openings import begins_refusing, refusal_openings
 from policies.training.recipe import Recipe, TrainingJob
+from policies.training.refusing import refusal_openings, refuses
 from tests.unit.policies.training.jobs import ROWS, job
 
-LEANS = [part / 16 for part in range(-16, 17)]
+LEANS = [part / 4 for part in range(5)]
 
 # --- which lean -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", [0.0, 0.004, 0.04, 0.12, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize("target", [0.0, 0.004, 0.04, 0.12, 0.3, 0.5])
 @pytest.mark.parametrize("at_end", [0.01, 0.12, 0.3])
 def test_search_finds_what_trying_every_lean_finds(at_end: float, target: float) -> None:
     def share(lean: float) -> float:
-        """Refuses less and less the farther towards answering, and hardly at all from a half on."""
-        return at_end * math.exp(-3 * lean) if lean < 0.5 else 0.0
+        """Refuses less and less, and nothing at all in the end."""
+        return at_end * math.exp(-3 * lean) if lean < 1 else 0.0
 
     found = settle(share, target, prompts=100)
-    within = [lean for lean in LEANS if share(lean) <= target]
-    assert found.chosen == min(within), "as ready to refuse as the target allows, and no readier"
+    assert found.chosen == min(lean for lean in LEANS if share(lean) <= target)
     assert found.tried[found.chosen] == share(found.chosen) <= target
-    assert len(found.tried) <= 1 + math.ceil(math.log2(17)), "each costs a pass over all held-out prompts"
-    assert all(lean >= 0 for lean in found.tried) or all(lean <= 0 for lean in found.tried)
+    assert len(found.tried) <= 1 + math.ceil(math.log2(5)), "each costs an answer to all held-out prompts"
+
+
+def test_where_training_ended_within_the_target_nothing_is_tried_or_moved() -> None:
+    found = settle(lambda lean: 0.04 - lean, 0.04, prompts=100)
+    assert (found.chosen, dict(found.tried)) == (0.0, {0.0: 0.04})
 
 
 def test_where_nothing_is_within_the_target_the_nearest_of_those_that_refuse_least_is_taken() -> None:
@@ -45,12 +48,6 @@ def test_where_nothing_is_within_the_target_the_nearest_of_those_that_refuse_lea
     assert found.chosen == min(lean for lean in found.tried if lean >= 0.2)
     assert found.to_json()["err"] == 0.1 > found.target
     assert settle(lambda _: 0.053, 0.04, prompts=150).chosen == 0.0, "nothing is moved for nothing"
-
-
-def test_a_lean_beyond_one_that_refuses_too_much_is_taken_only_if_it_was_seen_to_be_within() -> None:
-    odd = {lean: 0.2 if -0.5 <= lean < 0 else 0.0 for lean in LEANS}
-    found = settle(odd.__getitem__, 0.05, prompts=100)
-    assert odd[found.chosen] == 0.0
 
 
 # --- a candidate ------------------------------------------------------------------------------------------
@@ -105,21 +102,23 @@ def margins(trainer: Any, kind: bool) -> float:
     return float(trainer._metrics["train"]["rewards/margins"][-1])
 
 
-@pytest.mark.parametrize("kind", [False, True])
-def test_what_is_shown_of_one_kind_teaches_that_kind(tiny_model: Path, tmp_path: Path, kind: bool) -> None:
+def test_what_is_shown_teaches_to_answer_what_is_harmless(tiny_model: Path, tmp_path: Path) -> None:
     trainer, _, search = searching(tiny_model, tmp_path, 0.5)
-    before = margins(trainer, kind)
-    search._show(kind)
-    assert margins(trainer, kind) > before
+    before = margins(trainer, False)
+    search._show_harmless()
+    assert margins(trainer, False) > before
 
 
-def test_shares_that_are_told_are_those_of_the_model_as_it_is_left(tiny_model: Path, tmp_path: Path) -> None:
-    trainer, tokenizer, search = searching(tiny_model, tmp_path, 0.5)
+def test_shares_that_are_told_are_those_of_the_model_as_it_is_left(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("policies.training.lean._RATE", 5.0)  # far enough to be seen in a model this small
+    trainer, tokenizer, search = searching(tiny_model, tmp_path, 0.001)
     found = search.settle(lambda _: None)
     openings = refusal_openings(ROWS["dpo"], tokenizer)
     harmless = [f"question {n}?" for n in range(LEAST_PROMPTS)]
-    now = begins_refusing(trainer.model, tokenizer, harmless, openings).float().mean()
-    assert found.tried[found.chosen] == pytest.approx(float(now))
+    now = refuses(trainer.model, tokenizer, harmless, openings)
+    assert found.tried[found.chosen] == sum(now) / LEAST_PROMPTS
 
 
 def test_too_few_prompts_to_settle_it_on_fail_the_candidate_and_leave_nothing(

@@ -1,4 +1,4 @@
-"""How refusals begin, and which answers begin so: measured as the plain model measures it."""
+"""How refusals begin, and which answers are refusals: told as the plain model tells it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from policies.engines.models import load_base
+from policies.engines.models import load_base, plain_attention
 from policies.errors import NotEnoughData
-from policies.training.openings import begins_refusing, refusal_openings
+from policies.training.refusing import refusal_openings, refuses
 from policies.training.shared_prefixes import share_prefixes
 
 
@@ -24,8 +24,8 @@ class Words:
         assert not add_special_tokens
         return {"input_ids": [self._known.setdefault(word, len(self._known)) for word in text.split()]}
 
-    def ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self(text, add_special_tokens=False)["input_ids"])
+    def decode(self, ids: list[int]) -> str:
+        return " ".join(list(self._known)[one] for one in ids)
 
 
 def refusals(*texts: str) -> list[dict[str, Any]]:
@@ -38,13 +38,7 @@ def test_openings_are_the_common_beginnings_of_refusals_and_of_nothing_else() ->
         *refusals(*["I am sorry, but no."] * 60, *["No, I cannot help."] * 39, "Rarely said like this."),
         {"chosen": "Vaccines are safe and tested.", "harmful": False},
     ]
-    assert set(refusal_openings(rows, words)) == {words.ids("I am sorry,"), words.ids("No, I cannot")}
-
-
-def test_an_opening_that_begins_another_counts_once() -> None:
-    words = Words()
-    rows = refusals(*["No."] * 5, *["No. I cannot help."] * 5)
-    assert refusal_openings(rows, words) == [words.ids("No.")]
+    assert set(refusal_openings(rows, words)) == {"I am sorry, but", "No, I cannot help."}
 
 
 def test_refusals_that_all_begin_otherwise_are_refused() -> None:
@@ -59,26 +53,27 @@ def test_no_refusal_at_all_is_refused() -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_refusal_is_begun_where_the_plain_model_goes_that_way_token_by_token(
+def test_a_prompt_is_refused_where_the_plain_model_says_an_opening_sooner_or_later(
     tiny_model: Path, packed: bool
 ) -> None:
     model, tokenizer = load_base(tiny_model, dtype="float32", device="cpu")
     prompts = ["Is this safe?", "How do vaccines work, and for how long do they last?"]
-    prompts += [f"question {n}?" for n in range(30)]  # two batches
-    greedy = []
+    prompts += [f"question {n}?" for n in range(90)]  # two batches
+    said = []
     for prompt in prompts:
         ids = tokenizer.apply_chat_template(
             [{"role": "user", "content": prompt}], add_generation_prompt=True, return_dict=True
         )["input_ids"]
-        told: list[int] = []
-        for _ in range(3):
-            with torch.no_grad():
-                told.append(int(model(torch.tensor([ids + told])).logits[0, -1].argmax()))
-        greedy.append(tuple(told))
-    one, other = greedy[0], greedy[1]
-    openings = [one, other[:1], (*greedy[2][:2], greedy[2][2] + 1)]
-    expected = [any(told[: len(opening)] == opening for opening in openings) for told in greedy]
+        told = model.generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False, pad_token_id=0)
+        said.append(tokenizer.decode(told[0, len(ids) :]))
+    openings = [said[0][:6], said[1][10:16]]
+    expected = [any(opening in text for opening in openings) for text in said]
     assert 2 <= sum(expected) < len(prompts), "both kinds must occur"
     if packed:
+        plain_attention(model)
         assert share_prefixes(model)
-    assert begins_refusing(model, tokenizer, prompts, openings).tolist() == expected
+    assert refuses(model, tokenizer, prompts, openings) == expected
+    ids = torch.tensor([[5, 6, 7], [5, 6, 8]])
+    if packed:
+        assert "forward" in vars(model.base_model), "training goes on as it did"
+    model(input_ids=ids, attention_mask=torch.ones_like(ids))

@@ -1,0 +1,60 @@
+"""Seconds of asking with packed weights (AMX) against plain ones, in one run.
+
+    python benchmarks/packing.py [--count N] [--rounds N] [--threads N] [--models DIR]
+
+The questions are direct ones of the bank, asked plainly. After a warm-up of each way rounds alternate, so
+that a busy machine slows both alike; the ratio is of the fastest rounds. Exit status 0 where packed is not
+slower, or where this processor has no tiles for bf16 and nothing is packed.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+import torch
+from rounds import fastest_rounds, options_of, start_as_a_worker
+
+from policies.digests import seed_from
+from policies.engines.models import EMBEDDED, resolve_model
+from policies.engines.transformers_engine import TransformersEngine
+from policies.records import PLAIN, Ask, Policy, Sampling
+from policies.sources.bank import load_bank
+
+
+def main() -> int:
+    """Exit status as the module says."""
+    options = options_of(__doc__, count=256, rounds=3).parse_args()
+    folder = resolve_model(EMBEDDED, cache_dir=options.models)
+    engines = {
+        name: TransformersEngine(model_path=folder, threads=options.threads, share_heads=True)
+        for name in ("plain", "packed")
+    }
+    layers = [one for one in engines["plain"]._model.modules() if "forward" in vars(one)]
+    if not layers:
+        print("this processor has no tiles for bf16: nothing is packed, there is nothing to compare")
+        return 0
+    for layer in layers:
+        del layer.forward
+    policy = Policy(engines["plain"].base_digest)
+    prompts = sorted(load_bank(["direct"]), key=lambda prompt: prompt.digest)[: options.count]
+    asks = [Ask(one, Sampling(32, 0.0, 1, PLAIN), seed_from("benchmark", one.digest)) for one in prompts]
+    texts: dict[str, list[str]] = {}
+
+    def answer(name: str) -> None:
+        texts[name] = [answer.text for answer in engines[name].generate(policy, asks)]
+
+    print(f"{len(prompts)} questions, {torch.get_num_threads()} threads, {options.rounds} rounds of each way")
+    fastest = fastest_rounds("asking", {name: partial(answer, name) for name in engines}, options.rounds)
+    same = sum(one == other for one, other in zip(texts["plain"], texts["packed"], strict=True))
+    ratio = fastest["plain"] / fastest["packed"]
+    print(
+        f"asking: {fastest['plain']:.2f} s plain, {fastest['packed']:.2f} s packed, "
+        f"{ratio:.2f} times as fast; {same} of {len(prompts)} answers the same"
+    )
+    return int(ratio < 1)
+
+
+if __name__ == "__main__":
+    start_as_a_worker()
+    sys.exit(main())

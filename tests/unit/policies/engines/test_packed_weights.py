@@ -1,0 +1,71 @@
+"""Packed weights: the same products, of a model that answers, where the processor has tiles for bf16."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+
+from policies.engines import packed_weights
+from policies.engines.models import load_base
+from policies.engines.packed_weights import pack_weights
+
+TILES = bool(torch.cpu.get_capabilities().get("amx_bf16")) and not torch.cuda.is_available()
+with_tiles = pytest.mark.skipif(not TILES, reason="this processor has no tiles for bf16")
+
+
+@with_tiles
+@pytest.mark.parametrize("rows", [1, 7, 64, 256, 257])
+@pytest.mark.parametrize("bias", [False, True])
+def test_products_are_those_of_the_plain_layer(rows: int, bias: bool) -> None:
+    torch.manual_seed(rows)
+    layer = torch.nn.Linear(576, 192, bias=bias, dtype=torch.bfloat16)
+    exact = copy.deepcopy(layer).double()
+    model = torch.nn.Sequential(layer)
+    model.device, model.dtype = torch.device("cpu"), torch.bfloat16  # type: ignore[assignment]
+    x = torch.randn(2, rows, 576, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        plain = layer(x)
+        assert pack_weights(model) == 1
+        packed = layer(x)
+        error = (exact(x.double()) - packed.double()).abs().max()
+        assert packed.shape == plain.shape
+        assert packed.dtype == torch.bfloat16
+        assert error <= 2 * (exact(x.double()) - plain.double()).abs().max()
+
+
+@with_tiles
+def test_a_copy_that_shares_the_weights_shares_what_is_packed_and_answers_alike(tiny_model: Path) -> None:
+    model, _ = load_base(tiny_model, dtype="bfloat16", device="cpu")
+    ids = torch.arange(5, 11)[None]
+    with torch.inference_mode():
+        plain = model(ids).logits
+        assert pack_weights(model) == sum(type(one) is torch.nn.Linear for one in model.modules())
+        shared = {id(tensor): tensor for tensor in model.parameters()}
+        twin = copy.deepcopy(model, shared)
+        assert torch.equal(twin(ids).logits, model(ids).logits)
+        assert torch.allclose(twin(ids).logits, plain, atol=0.05)
+
+
+@with_tiles
+def test_gradients_go_through_the_plain_weights(tiny_model: Path) -> None:
+    model, _ = load_base(tiny_model, dtype="bfloat16", device="cpu")
+    model.requires_grad_(False)
+    pack_weights(model)
+    embedded = model.get_input_embeddings()(torch.arange(4)[None]).requires_grad_(True)
+    model(inputs_embeds=embedded).logits.float().sum().backward()
+    assert embedded.grad is not None
+    assert embedded.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_without_tiles_or_in_fp32_nothing_is_changed(
+    tiny_model: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if dtype == "bfloat16":
+        monkeypatch.setattr(packed_weights.torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    model, _ = load_base(tiny_model, dtype=dtype, device="cpu")
+    assert pack_weights(model) == 0
+    assert not any("forward" in vars(one) for one in model.modules() if type(one) is torch.nn.Linear)
