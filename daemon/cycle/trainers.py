@@ -1,11 +1,13 @@
 """Candidates, each trained in a process of its own: a crash of one leaves the worker and the other alive.
 
 Such a process loads libraries for the better part of ten seconds before it can train. So one may be started
-ahead of its job, and does that while the worker has only one core's worth of work.
+ahead of its job: with the worker, which in a first cycle converts the base model on one core meanwhile, or
+beside the training before it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -36,14 +38,22 @@ class Trainers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.dismiss_waiting()
+
+    def start_ahead(self) -> None:
+        """Let a process get ready for a job that is still to come; one at most waits.
+
+        Nothing depends on it: where no process can be started now, the job starts its own.
+        """
+        if self._waiting is None:
+            with contextlib.suppress(OSError):
+                self._waiting = _Trainer()
+
+    def dismiss_waiting(self) -> None:
+        """No job is to come: what waits for one ends, and gives back its memory."""
         if self._waiting is not None:
             self._waiting.dismiss()
             self._waiting = None
-
-    def start_ahead(self) -> None:
-        """Let a process get ready for a job that is still to come; one at most waits."""
-        if self._waiting is None:
-            self._waiting = _Trainer()
 
     def train(
         self, job: TrainingJob, *, job_file: Path, timeout_s: float, report: Report, last: bool = True
@@ -63,9 +73,9 @@ class Trainers:
                 return card
         job.write(job_file)
         trainer, self._waiting = self._take(), None
-        if not last:
-            self.start_ahead()
         try:
+            if not last:
+                self.start_ahead()
             reason, code = trainer.work(job_file, timeout_s, report)
         finally:
             trainer.dismiss()
@@ -99,6 +109,7 @@ class _Trainer:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",  # a library may print anything
             env=compute_environment(),
         )
         self.tail: deque[str] = deque(maxlen=_TAIL)

@@ -89,6 +89,7 @@ class Training:
                 )
                 self._run.report({"event": "warning", "text": f"candidate {name} failed: {error}"})
                 done[name] = {"error": str(error)}
+        self._run.trainers.dismiss_waiting()  # the last ones may have been known, or had too little data
         if all("error" in one for one in done.values()):
             raise TrainingError("; ".join(str(one["error"]) for one in done.values()))
         return done

@@ -12,6 +12,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,8 +112,9 @@ def _gguf_parsed_once() -> Iterator[None]:
     instead = {
         (gguf, "GGUFReader"): functools.cache(_plain_reader(gguf.GGUFReader)),
         (gguf, "get_tensor_name_map"): functools.cache(gguf.get_tensor_name_map),
-        (loading, "_gguf_parse_value"): _each_value_once(loading._gguf_parse_value),
     }
+    if parse := getattr(loading, "_gguf_parse_value", None):  # its own affair: without it only slower
+        instead[loading, "_gguf_parse_value"] = _each_value_once(parse)
     before = {(module, name): getattr(module, name) for module, name in instead}
     for (module, name), made in instead.items():
         setattr(module, name, made)
@@ -140,7 +142,7 @@ def _plain_reader(reader: Any) -> Any:
 
 
 def _each_value_once(parse: Any) -> Any:
-    """`parse(value, types)`, remembered for as long as its caller holds on to the values."""
+    """`parse(value, types)`, remembered by the value's identity; a value has the same types each time."""
     known: dict[int, tuple[Any, Any]] = {}
 
     def parsed(value: Any, types: Any) -> Any:
@@ -209,6 +211,8 @@ def load_base(folder: Path, *, dtype: str, device: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     transformers.logging.set_verbosity_error()
+    # PEFT asks for it by its old name, and users would read of it with every adapter.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     transformers.utils.logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)

@@ -156,6 +156,8 @@ def run(job: TrainingJob, build: Callable[..., Any], report: Report = print_repo
         if not losses or not all(map(math.isfinite, losses)) or not _is_finite(trainer.model):
             raise TrainingError(f"{job.recipe.method}: the loss is not a number; lower learning_rate")
         lean = search.settle(report) if search else None
+        if lean and not _is_finite(trainer.model):  # what is no number refuses nothing
+            raise TrainingError(f"{job.recipe.method}: leaning, the loss is not a number; unset target_err")
         trainer.model.save_pretrained(staging, selected_adapters=["default"])
         _tidy(staging, job)
         card = _card(job, rows, progress.curve, seconds, adapter_digest(staging))

@@ -17,6 +17,7 @@ from policies.errors import NotEnoughData
 from policies.training.shared_prefixes import each_row_alone
 
 _OPENING = 4  # tokens: "I", "'m", " sorry", ","
+_LEAST = 3  # characters; what is shorter stands in any answer
 _COMMON = 0.02  # of all refusals, for an opening to count
 _COVERED = 0.6  # of all refusals, for the common openings to speak for them
 _ANSWER = 24  # tokens; one that has not declined by then seldom does
@@ -26,16 +27,21 @@ _BATCH = 80  # prompts
 def refusal_openings(rows: Sequence[Mapping[str, Any]], tokenizer: Any) -> list[str]:
     """The commonest beginnings of the chosen answers to harmful prompts, as text.
 
+    Chosen answers that are cautions count as well; they are not chosen under `prefer_refusals`.
+
     NotEnoughData where there are none, or where hardly two begin alike.
     """
     begun: Counter[str] = Counter()
     for row in rows:
         if row["harmful"]:
             ids = tokenizer(row["chosen"], add_special_tokens=False)["input_ids"]
-            begun[tokenizer.decode(ids[:_OPENING]).strip()] += 1
+            # A character of several tokens may have been cut in two.
+            begun[tokenizer.decode(ids[:_OPENING]).rstrip("\ufffd").strip()] += 1
     if not begun:
         raise NotEnoughData("target_err: no pair on a harmful prompt shows how a refusal begins")
-    common = [text for text, count in begun.items() if count >= _COMMON * begun.total()]
+    common = [
+        text for text, count in begun.items() if count >= _COMMON * begun.total() and len(text) >= _LEAST
+    ]
     covered = sum(begun[text] for text in common) / begun.total()
     if covered < _COVERED:
         raise NotEnoughData(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -105,6 +106,7 @@ def test_without_a_job_the_process_ends_in_peace(
 ) -> None:
     from policies.training import __main__
 
-    monkeypatch.setattr("sys.stdin.readline", lambda: "", raising=False)
+    monkeypatch.setattr(__main__, "exit_with_parent", lambda _pid: None)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert __main__.main([]) == 0
     assert capsys.readouterr().out == ""

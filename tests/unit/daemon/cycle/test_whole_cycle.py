@@ -15,6 +15,7 @@ from daemon.commands.cycle import show_cycle
 from daemon.commands.label import draw
 from daemon.cycle.plan import Plan
 from daemon.cycle.validation import judge_digests
+from daemon.cycle.worker import _has_to_train
 from daemon.paths import Paths
 from daemon.reading import compared
 from daemon.stages import COMPARED, STAGES
@@ -60,6 +61,23 @@ def test_cycle_runs_to_its_decision_and_asks_nothing_twice(setting: Setting) -> 
     assert any("kto was stopped after 60 of 240" in warning for warning in decision.body["warnings"])
     assert list(decision.body["names"].values()) == ["dpo"]
     assert setting.stage("decide")["oscillations"] is None, "base and candidate are no history"
+
+
+def test_a_training_process_that_no_candidate_needs_does_not_wait_on(setting: Setting) -> None:
+    setting.trainers.start_ahead()
+    waiting = setting.trainers._waiting
+    assert waiting is not None
+    setting.runner(Workshop()).run()  # both candidates are known
+    assert setting.trainers._waiting is None
+    assert waiting.died
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_training_process_is_started_ahead_where_training_is_to_come(setting: Setting, stage: str) -> None:
+    assert _has_to_train(None)
+    running = replace(setting.cycle, state=CycleState.RUNNING, stage=stage)
+    assert _has_to_train(running) == (stage not in ("validate", "decide"))
+    assert not _has_to_train(replace(running, state=CycleState.WAITING))
 
 
 def test_unscored_answers_are_asked_again_once_a_run(setting: Setting) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from safetensors.torch import load_file
 from policies.errors import ConfigurationError, NotEnoughData
 from policies.training.core import Progress, load_policy, run
 from policies.training.dpo import build
-from policies.training.lean import LEAST_PROMPTS, LeanSearch, settle
+from policies.training.lean import LEAST_PROMPTS, Lean, LeanSearch, settle
 from policies.training.recipe import Recipe, TrainingJob
-from policies.training.refusing import refusal_openings, refuses
+from policies.training.refusing import refuses
 from tests.unit.policies.training.jobs import ROWS, job
 
 LEANS = [part / 4 for part in range(5)]
@@ -60,11 +61,21 @@ def with_target(folder: Path, model: Path, target: float, prompts: int = LEAST_P
     return replace(made, held_out_path=str(held_out))
 
 
-@pytest.mark.parametrize("target", [0.001, 0.999])
-def test_candidate_is_left_where_its_card_tells(tiny_model: Path, tmp_path: Path, target: float) -> None:
+@pytest.mark.parametrize(("target", "lean"), [(0.04, 0.5), (0.999, 0.0)])
+def test_candidate_is_left_where_its_card_tells(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: float, lean: float
+) -> None:
+    shares = iter([0.3, 0.02, 0.06])  # at 0, 0.5 and 0.25
+
+    def refused(*_: Any) -> list[bool]:
+        share = next(shares)
+        return [n < share * LEAST_PROMPTS for n in range(LEAST_PROMPTS)]
+
+    monkeypatch.setattr("policies.training.lean.refuses", refused)
     events: list[dict[str, Any]] = []
     made = with_target(tmp_path, tiny_model, target)
     told = run(made, build, report=events.append)["lean"]
+    assert told["chosen"] == lean
     assert told["prompts"] == LEAST_PROMPTS
     assert told["target_err"] == target
     assert {"lean": told["chosen"], "err": told["err"]} in told["tried"]
@@ -93,9 +104,9 @@ def searching(model: Path, folder: Path, target: float) -> tuple[Any, Any, LeanS
     return trainer, tokenizer, search
 
 
-def margins(trainer: Any, kind: bool) -> float:
-    """How much likelier the chosen answers of a kind are than the rejected ones, on average."""
-    rows = [row for row in trainer.train_dataset if row["harmful"] is kind]
+def margins(trainer: Any) -> float:
+    """How much likelier the chosen answers to harmless prompts are than the rejected ones, on average."""
+    rows = [row for row in trainer.train_dataset if not row["harmful"]]
     with torch.no_grad():
         trainer._metrics["train"].clear()
         trainer.compute_loss(trainer.model, trainer._prepare_inputs(trainer.data_collator(rows)))
@@ -104,21 +115,33 @@ def margins(trainer: Any, kind: bool) -> float:
 
 def test_what_is_shown_teaches_to_answer_what_is_harmless(tiny_model: Path, tmp_path: Path) -> None:
     trainer, _, search = searching(tiny_model, tmp_path, 0.5)
-    before = margins(trainer, False)
+    before = margins(trainer)
     search._show_harmless()
-    assert margins(trainer, False) > before
+    assert margins(trainer) > before
 
 
-def test_shares_that_are_told_are_those_of_the_model_as_it_is_left(
+def test_shares_that_are_told_are_those_of_the_model_at_that_lean(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("policies.training.lean._RATE", 5.0)  # far enough to be seen in a model this small
-    trainer, tokenizer, search = searching(tiny_model, tmp_path, 0.001)
-    found = search.settle(lambda _: None)
-    openings = refusal_openings(ROWS["dpo"], tokenizer)
+    def back_and_forth(share: Callable[[float], float], target: float, prompts: int) -> Lean:
+        tried = {lean: share(lean) for lean in (0.0, 1.0, 0.5)}
+        return Lean(1.0, target, prompts, tried)
+
+    monkeypatch.setattr("policies.training.lean.settle", back_and_forth)
+    monkeypatch.setattr("policies.training.lean._RATE", 5.0)  # far enough to be heard from a model this small
+    trainer, tokenizer, search = searching(tiny_model, tmp_path, 0.5)
     harmless = [f"question {n}?" for n in range(LEAST_PROMPTS)]
-    now = refuses(trainer.model, tokenizer, harmless, openings)
-    assert found.tried[found.chosen] == sum(now) / LEAST_PROMPTS
+
+    def share(opening: str) -> float:
+        return sum(refuses(trainer.model, tokenizer, harmless, [opening])) / LEAST_PROMPTS
+
+    letters = "abcdefghijklmnopqrstuvwxyz?., "
+    ended = {letter: share(letter) for letter in letters}
+    search._openings = [min(letters, key=lambda letter: abs(ended[letter] - 0.5))]  # said by about a half
+    found = search.settle(lambda _: None)
+    assert found.tried[0.0] == ended[search._openings[0]]
+    assert found.tried[1.0] == share(search._openings[0]), "the model is left where it was put"
+    assert any(share(letter) != ended[letter] for letter in letters), "and that is somewhere else"
 
 
 def test_too_few_prompts_to_settle_it_on_fail_the_candidate_and_leave_nothing(

@@ -47,6 +47,11 @@ def test_refusals_that_all_begin_otherwise_are_refused() -> None:
         refusal_openings(rows, Words())
 
 
+def test_an_opening_that_would_stand_in_any_answer_is_none() -> None:
+    with pytest.raises(NotEnoughData, match="too many ways"):
+        refusal_openings(refusals(*["No"] * 60, *["I am sorry, but no."] * 40), Words())
+
+
 def test_no_refusal_at_all_is_refused() -> None:
     with pytest.raises(NotEnoughData, match="no pair on a harmful prompt"):
         refusal_openings([{"chosen": "Vaccines are safe.", "harmful": False}], Words())
