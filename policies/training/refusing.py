@@ -51,9 +51,15 @@ def refusal_openings(rows: Sequence[Mapping[str, Any]], tokenizer: Any) -> list[
     return sorted(common)
 
 
-@torch.no_grad()
 def refuses(model: Any, tokenizer: Any, prompts: Sequence[str], openings: Sequence[str]) -> list[bool]:
     """Of each prompt: does one of `openings` stand anywhere in the first tokens of its greedy answer?"""
+    told = first_words(model, tokenizer, prompts)
+    return [any(opening in text for opening in openings) for text in told]
+
+
+@torch.no_grad()
+def first_words(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[str]:
+    """The first tokens of the greedy answer to each prompt, as text."""
     bare = bare_model(model)
     device = next(model.parameters()).device
     asked = [
@@ -62,7 +68,7 @@ def refuses(model: Any, tokenizer: Any, prompts: Sequence[str], openings: Sequen
         )["input_ids"]
         for prompt in prompts
     ]
-    found = [False] * len(asked)
+    told = [""] * len(asked)
     order = sorted(range(len(asked)), key=lambda index: len(asked[index]))
     with each_row_alone(bare):
         for start in range(0, len(order), _BATCH):
@@ -81,5 +87,5 @@ def refuses(model: Any, tokenizer: Any, prompts: Sequence[str], openings: Sequen
                 pad_token_id=tokenizer.pad_token_id,
             )[:, width:]
             for index, text in zip(batch, tokenizer.batch_decode(answers), strict=True):
-                found[index] = any(opening in text for opening in openings)
-    return found
+                told[index] = text
+    return told

@@ -18,7 +18,7 @@ from policies.training.core import Progress, load_policy, run
 from policies.training.dpo import build
 from policies.training.lean import LEAST_PROMPTS, Lean, LeanSearch, settle
 from policies.training.recipe import Recipe, TrainingJob
-from policies.training.refusing import refuses
+from policies.training.refusing import first_words
 from tests.unit.policies.training.jobs import ROWS, job
 
 LEANS = [part / 4 for part in range(5)]
@@ -132,16 +132,18 @@ def test_shares_that_are_told_are_those_of_the_model_at_that_lean(
     trainer, tokenizer, search = searching(tiny_model, tmp_path, 0.5)
     harmless = [f"question {n}?" for n in range(LEAST_PROMPTS)]
 
-    def share(opening: str) -> float:
-        return sum(refuses(trainer.model, tokenizer, harmless, [opening])) / LEAST_PROMPTS
+    ended = first_words(trainer.model, tokenizer, harmless)
 
-    letters = "abcdefghijklmnopqrstuvwxyz?., "
-    ended = {letter: share(letter) for letter in letters}
-    search._openings = [min(letters, key=lambda letter: abs(ended[letter] - 0.5))]  # said by about a half
+    def share(letter: str, told: list[str]) -> float:
+        return sum(letter in text for text in told) / LEAST_PROMPTS
+
+    letter = min(set("".join(ended)), key=lambda letter: abs(share(letter, ended) - 0.5))
+    search._openings = [letter]  # about a half of the answers have it
     found = search.settle(lambda _: None)
-    assert found.tried[0.0] == ended[search._openings[0]]
-    assert found.tried[1.0] == share(search._openings[0]), "the model is left where it was put"
-    assert any(share(letter) != ended[letter] for letter in letters), "and that is somewhere else"
+    left = first_words(trainer.model, tokenizer, harmless)
+    assert found.tried[0.0] == share(letter, ended)
+    assert found.tried[1.0] == share(letter, left), "the model is left where it was put"
+    assert left != ended, "and that is somewhere else"
 
 
 def test_too_few_prompts_to_settle_it_on_fail_the_candidate_and_leave_nothing(
