@@ -84,7 +84,7 @@ def _follow(worker: Worker) -> str | None:
                 _advance(bars, tasks, f"training {event['candidate']}", event["step"], event["of"], note)
             elif kind == "lean":
                 console.print(
-                    f"{event['candidate']}, {leaning(event['lean'])}, refuses "
+                    f"{event['candidate']}, {_leaning(event['lean'])}, refuses "
                     f"{percent(event['err'])} of {event['prompts']} held-out harmless prompts"
                 )
             elif kind == "warning":
@@ -209,7 +209,7 @@ def show_cycle(place: Place, row: CycleRow, options: str) -> None:
         console.print(f'Reject:  primum reject {row.id} --reason "…" {options}', highlight=False)
 
 
-def leaning(lean: float) -> str:
+def _leaning(lean: float) -> str:
     """In words where a candidate was moved to after training (policies.training.lean)."""
     if not lean:
         return "as training left it"
@@ -220,7 +220,7 @@ def _leans(place: Place, row: CycleRow) -> list[str]:
     """Where candidates with `target_err` were moved to, a line each."""
     details = {one.name: one.detail or {} for one in place.store.cycles.stages(row.id)}
     return [
-        f"{name}, {leaning(told['chosen'])}, refuses {percent(told['err'])} of {told['prompts']} "
+        f"{name}, {_leaning(told['chosen'])}, refuses {percent(told['err'])} of {told['prompts']} "
         f"held-out harmless prompts (target_err {told['target_err']:g})"
         for name, one in details.get("train", {}).items()
         if isinstance(one, dict) and (told := one.get("lean"))

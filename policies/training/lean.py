@@ -2,7 +2,7 @@
 
 Trained on a few hundred pairs, a small policy tells harmful from harmless about equally well whatever the
 seed, but how readily it refuses is chance: one recipe on the same prompts refused 4 of 72 harmless ones on
-one processor and 12 on another, whose products are rounded otherwise. Making what it learnt weaker moves
+one processor and 13 on another, whose products are rounded otherwise. Making what it learnt weaker moves
 harmful and harmless alike. So one that refuses too readily is shown a few more batches after training, of
 harmless pairs alone, and its weights go as far along the line to there as it has to (a line of weights, as
 in WiSE-FT, arXiv 2109.01903). Selection and sealed prompts have no part in it: what the gates measure stays

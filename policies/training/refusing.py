@@ -61,31 +61,27 @@ def refuses(model: Any, tokenizer: Any, prompts: Sequence[str], openings: Sequen
 def first_words(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[str]:
     """The first tokens of the greedy answer to each prompt, as text."""
     bare = bare_model(model)
-    device = next(model.parameters()).device
-    asked = [
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}], add_generation_prompt=True, return_dict=True
-        )["input_ids"]
-        for prompt in prompts
-    ]
-    told = [""] * len(asked)
-    order = sorted(range(len(asked)), key=lambda index: len(asked[index]))
+    told = [""] * len(prompts)
+    # Padding costs as much as text.
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     with each_row_alone(bare):
         for start in range(0, len(order), _BATCH):
             batch = order[start : start + _BATCH]
-            width = max(len(asked[index]) for index in batch)
-            ids = torch.tensor([[0] * (width - len(asked[index])) + asked[index] for index in batch])
-            mask = torch.tensor(
-                [[0] * (width - len(asked[index])) + [1] * len(asked[index]) for index in batch]
-            )
+            asked = tokenizer.apply_chat_template(
+                [[{"role": "user", "content": prompts[index]}] for index in batch],
+                add_generation_prompt=True,
+                padding=True,
+                return_dict=True,
+                return_tensors="pt",
+                tokenizer_kwargs={"padding_side": "left"},
+            ).to(bare.device)
             answers = bare.generate(
-                input_ids=ids.to(device),
-                attention_mask=mask.to(device),
+                **asked,
                 max_new_tokens=_ANSWER,
                 do_sample=False,
                 use_cache=True,
                 pad_token_id=tokenizer.pad_token_id,
-            )[:, width:]
+            )[:, asked["input_ids"].shape[1] :]
             for index, text in zip(batch, tokenizer.batch_decode(answers), strict=True):
                 told[index] = text
     return told
