@@ -4,9 +4,10 @@
 
 *Shared*: what a batch's rows begin with is computed once, not in each row, and attention within its branches.
 *Fused*: LoRA layers multiply in the base's type and add in the product. *Kept*: logits are computed once, not
-again for the gradient. Same model, recipe (the embedded default's), pairs (the project's own prompts and
-labelled answers) and seed; all ways train the same fresh LoRA adapter for two passes, after the reference,
-whose time is counted in. Rounds alternate, so that a busy machine slows all alike. Exit status 0 where ours
+again for the gradient. *Written*: a layer's gradient is written out, on top of these. Same model, recipe (the
+embedded default's), pairs (the project's own prompts and labelled answers) and seed; all ways train the same
+fresh LoRA adapter for two passes, after the reference, whose time is counted in. Rounds alternate, so that a
+busy machine slows all alike. Exit status 0 where ours
 is the faster way and the first losses agree.
 """
 
@@ -23,13 +24,14 @@ from typing import Any
 
 _AGREE = 0.02  # relative difference of the first losses: bf16 rounds differently in another order
 _EPOCHS = 2  # more than one: the reference is then computed before the steps, as in a cycle
-_PLAIN, _OURS = "TRL and PEFT", "all three"
+_PLAIN, _OURS = "TRL and PEFT", "all four"
 _WAYS: dict[str, frozenset[str]] = {
     _PLAIN: frozenset(),
     "shared": frozenset({"shared"}),
     "fused": frozenset({"fused"}),
     "kept": frozenset({"kept"}),
-    _OURS: frozenset({"shared", "fused", "kept"}),
+    "these three": frozenset({"shared", "fused", "kept"}),
+    _OURS: frozenset({"shared", "fused", "kept", "written"}),
 }
 
 
@@ -99,7 +101,7 @@ def train(
 
     from policies.engines.lora import fuse_lora
     from policies.engines.models import model_digest, resolve_model
-    from policies.training import dpo
+    from policies.training import dpo, shared_prefixes
     from policies.training.core import Progress, load_policy, score_completions_only
     from policies.training.recipe import Recipe, TrainingJob
 
@@ -129,9 +131,11 @@ def train(
         if "kept" not in savings:
             utils._ChunkedLogProbFunction = ChunkedLogProbFunction
         model, tokenizer, lora = load_policy(job)
-        way = dpo.share_prefixes
+        way, writing = dpo.share_prefixes, shared_prefixes.write_out_layers
         if "shared" not in savings:
             dpo.share_prefixes = _share_nothing
+        if "written" not in savings:
+            shared_prefixes.write_out_layers = _write_out_nothing
         try:
             progress = Progress(lambda _event: None)
             began = time.monotonic()
@@ -144,11 +148,15 @@ def train(
             trainer.train()
             return seconds + time.monotonic() - began, loss
         finally:
-            dpo.share_prefixes = way
+            dpo.share_prefixes, shared_prefixes.write_out_layers = way, writing
 
 
 def _share_nothing(_model: Any) -> None:
     return None
+
+
+def _write_out_nothing(_decoder: Any) -> int:
+    return 0
 
 
 def _loss_of_first_rows(trainer: Any, count: int) -> float:

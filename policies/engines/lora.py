@@ -35,7 +35,7 @@ def fuse_lora(model: Any) -> int:
 def _forward(self: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
     names = [name for name in self.active_adapters if name in self.lora_A]
     special = self.disable_adapters or self.merged or args or kwargs
-    if special or not all(_is_plain(self, name) for name in names):
+    if special or not all(is_plain(self, name) for name in names):
         theirs: torch.Tensor = type(self).forward(self, x, *args, **kwargs)
         return theirs
     result: torch.Tensor = self.base_layer(x)
@@ -49,7 +49,7 @@ def _forward(self: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Ten
     return total.view(result.shape)
 
 
-def _is_plain(layer: Any, name: str) -> bool:
+def is_plain(layer: Any, name: str) -> bool:
     return (
         name not in layer.lora_variant
         and isinstance(layer.lora_dropout[name], torch.nn.Identity)

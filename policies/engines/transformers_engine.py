@@ -53,7 +53,7 @@ class SeededSampler(LogitsProcessor):
         exponential = (-torch.log(uniform.clamp_min(1e-20))).clamp_min(1e-20)
         gumbel = -torch.log(exponential).to(values.device)
         chosen = indices.gather(-1, (values / self._temperature + gumbel).argmax(-1, keepdim=True))
-        return torch.full_like(scores, float("-inf")).scatter_(-1, chosen, 0.0)
+        return scores.scatter(-1, chosen, float("inf"))  # the greedy choice that follows takes no other
 
 
 class TransformersEngine:

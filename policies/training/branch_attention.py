@@ -15,7 +15,10 @@ from typing import Any
 import torch
 from transformers import AttentionInterface
 
+from policies.engines.shapes import round_up
+
 NAME = "primum_branches"
+_BIN_STEP = 16  # tokens
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,9 @@ class Bins:
     """How a packed row of T tokens is divided: B bins, of Q queries and of K = `trunk` + Q keys each.
 
     `queries` (B, Q): tokens, 0 where `vacant` (B, Q) is set. `keys` (B, K). `places` (T,): where a token
-    stands among the B · Q queries; `own` (T,): among the B · K keys, as a key of its bin. `mask`
-    (groups · B, heads of a group · Q, K) is added to the scores: 0, or the least number there is.
+    stands among the B · Q queries; `own` (T,): among the B · K keys, as a key of its bin. Tokens of no
+    branch, which are padding, stand at a vacant place, whose gradients are 0. `mask` (groups · B, heads of a
+    group · Q, K) is added to the scores: 0, or the least number there is.
     """
 
     trunk: int
@@ -50,14 +54,16 @@ class Bins:
         trunk = branches[0][1]
         sizes = [end - start for start, end in branches]
         plan = _even(sizes, beside=trunk)
-        width = max(sum(sizes[one] for one in members) for members in plan)
+        # One at least is vacant, and there are few widths: a processor's code for a product is made by shape.
+        width = round_up(1 + max(sum(sizes[one] for one in members) for members in plan), _BIN_STEP)
         shape = len(plan), width
         queries = torch.zeros(shape, dtype=torch.long)
         vacant = torch.ones(shape, dtype=torch.bool)
         keys = torch.zeros(len(plan), trunk + width, dtype=torch.long)
         keys[:, :trunk] = torch.arange(trunk)
         sight = torch.zeros(len(plan), width, trunk + width, dtype=torch.bool)
-        places, own = (torch.empty(len(seen), dtype=torch.long) for _ in range(2))
+        places = torch.full((len(seen),), width - 1)
+        own = torch.full((len(seen),), trunk + width - 1)
         for number, members in enumerate(plan):
             tokens = torch.cat([torch.arange(*branches[one]) for one in members])
             count = len(tokens)
@@ -130,45 +136,54 @@ def _attention(
 
 
 class _InBranches(torch.autograd.Function):
-    """Queries of the heads that share keys are one long block of queries."""
-
     @staticmethod
     def forward(
         ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bins: Bins, scaling: float
     ) -> torch.Tensor:
-        groups = len(key)
-        asked = _blocks(query * scaling, bins.queries, groups)
-        keys, values = (_blocks(part, bins.keys, groups) for part in (key, value))
-        weights = torch.baddbmm(bins.mask, asked, keys.transpose(1, 2)).softmax(-1, dtype=torch.float32)
-        weights = weights.to(query.dtype)
-        ctx.save_for_backward(asked, keys, values, weights)
-        ctx.bins, ctx.scaling, ctx.groups = bins, scaling, groups
-        return (
-            _tokens(torch.bmm(weights, values), bins.places, bins.queries.shape, groups)
-            .transpose(0, 1)
-            .contiguous()
-        )
+        told, kept = attend(query, key, value, bins, scaling)
+        ctx.save_for_backward(*kept)
+        ctx.bins, ctx.scaling = bins, scaling
+        return told
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        asked, keys, values, weights = ctx.saved_tensors
-        bins, groups = ctx.bins, ctx.groups
-        slope = _blocks(gradients[0].transpose(0, 1), bins.queries, groups)
-        by_query = slope.view(groups, len(bins.queries), -1, bins.queries.shape[1], slope.shape[-1])
-        by_query.masked_fill_(bins.vacant[None, :, None, :, None], 0)
-        of_values = torch.bmm(weights.transpose(1, 2), slope)
-        of_weights = torch.bmm(slope, values.transpose(1, 2))
-        of_scores = torch._softmax_backward_data(of_weights.float(), weights.float(), -1, torch.float32)
-        of_scores = of_scores.to(weights.dtype)
-        of_queries = torch.bmm(of_scores, keys).mul_(ctx.scaling)
-        of_keys = torch.bmm(of_scores.transpose(1, 2), asked)
-        return (
-            _tokens(of_queries, bins.places, bins.queries.shape, groups),
-            _summed(of_keys, bins, groups),
-            _summed(of_values, bins, groups),
-            None,
-            None,
-        )
+        return (*attended_back(gradients[0], ctx.saved_tensors, ctx.bins, ctx.scaling), None, None)
+
+
+def attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bins: Bins, scaling: float
+) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    """`query` (heads, T, size), `key` and `value` (groups, T, size) → (T, heads, size), and what
+    `attended_back` needs. Queries of the heads that share keys are one long block of queries."""
+    groups = len(key)
+    asked = _blocks(query * scaling, bins.queries, groups)
+    keys, values = (_blocks(part, bins.keys, groups) for part in (key, value))
+    weights = torch.baddbmm(bins.mask, asked, keys.transpose(1, 2)).softmax(-1, dtype=torch.float32)
+    weights = weights.to(query.dtype)
+    told = _tokens(torch.bmm(weights, values), bins.places, bins.queries.shape, groups)
+    return told.transpose(0, 1).contiguous(), (asked, keys, values, weights)
+
+
+def attended_back(
+    gradient: torch.Tensor, kept: Sequence[torch.Tensor], bins: Bins, scaling: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`gradient` (T, heads, size) of what `attend` told → those of its query, key and value."""
+    asked, keys, values, weights = kept
+    groups = len(keys) // len(bins.keys)
+    slope = _blocks(gradient.transpose(0, 1), bins.queries, groups)
+    by_query = slope.view(groups, len(bins.queries), -1, bins.queries.shape[1], slope.shape[-1])
+    by_query.masked_fill_(bins.vacant[None, :, None, :, None], 0)
+    of_values = torch.bmm(weights.transpose(1, 2), slope)
+    of_weights = torch.bmm(slope, values.transpose(1, 2))
+    of_scores = torch._softmax_backward_data(of_weights.float(), weights.float(), -1, torch.float32)
+    of_scores = of_scores.to(weights.dtype)
+    of_queries = torch.bmm(of_scores, keys).mul_(scaling)
+    of_keys = torch.bmm(of_scores.transpose(1, 2), asked)
+    return (
+        _tokens(of_queries, bins.places, bins.queries.shape, groups),
+        _summed(of_keys, bins, groups),
+        _summed(of_values, bins, groups),
+    )
 
 
 def _blocks(states: torch.Tensor, tokens: torch.Tensor, groups: int) -> torch.Tensor:

@@ -11,9 +11,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 from trl.kernels import ChunkedLogProbFunction
 
+from policies.engines.shapes import round_up, shape_step
+
 _ROWS = 16  # looked at together: so many rows of logits in fp32 stay in a cache
+_STEP = 16  # tokens
 _MOST_LOGITS = 1 << 26  # 128 MiB in bf16; beyond that TRL's way is taken
 _FIELDS = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")  # in TRL's order
 
@@ -52,11 +56,13 @@ class _KeptLogits(torch.autograd.Function):
         ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, outputs: tuple[str, ...]
     ) -> tuple[torch.Tensor | None, ...]:
         ctx.set_materialize_grads(False)
-        logits = hidden @ weight.t()
+        step = shape_step(hidden.device, hidden.dtype, _STEP)
+        padded = pad(hidden, (0, 0, 0, round_up(len(hidden), step) - len(hidden)))
+        logits = padded @ weight.t()
         wanted = {"log_probs", *outputs}
         parts = [
             _scores(rows.to(torch.float32, copy=True), of, wanted)
-            for rows, of in zip(logits.split(_ROWS), targets.split(_ROWS), strict=True)
+            for rows, of in zip(logits[: len(hidden)].split(_ROWS), targets.split(_ROWS), strict=True)
         ]
         joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         ctx.save_for_backward(logits, joined.pop("log_sum"), weight, targets)
@@ -68,13 +74,14 @@ class _KeptLogits(torch.autograd.Function):
         if gradients[0] is None:
             return None, None, None, None
         logits, log_sum, weight, targets = ctx.saved_tensors
-        each = (logits, log_sum, targets, gradients[0].float())
+        each = (logits[: len(targets)], log_sum, targets, gradients[0].float())
         for rows, total, of, gradient in zip(*(part.split(_ROWS) for part in each), strict=True):
             # d log p(target) / d logit = 1[target] − p
             slope = (rows.float() - total[:, None]).exp_().mul_(-gradient[:, None])
             slope.scatter_add_(-1, of[:, None], gradient[:, None])
             rows.copy_(slope)
-        return logits @ weight, None, None, None
+        logits[len(targets) :] = 0
+        return (logits @ weight)[: len(targets)], None, None, None
 
 
 def _scores(logits: torch.Tensor, targets: torch.Tensor, wanted: set[str]) -> dict[str, torch.Tensor]:

@@ -18,12 +18,15 @@ from typing import Any
 import torch
 
 from policies.engines.models import PLAIN_DECODERS, bare_model
+from policies.engines.shapes import round_up, shape_step
 from policies.errors import TrainingError
 from policies.training.branch_attention import Bins, attend_in_branches
 from policies.training.lower_layers import LowerLayers
+from policies.training.written_layer import write_out_layers
 
 _OF_ROWS = ("position_ids", "inputs_embeds", "past_key_values")  # would be of rows that are packed away
 _WIDEST = 512  # tokens, where every token of a packed row is compared with every other, needed or not
+_STEP = 32  # tokens
 _ONE_ROW = 1 << 20  # tokens: where each is compared with its own branch alone
 
 
@@ -78,11 +81,13 @@ class Packed:
     branches: Sequence[Sequence[tuple[int, int]]]
 
     @classmethod
-    def of(cls, input_ids: torch.Tensor, attention_mask: torch.Tensor, widest: int = _WIDEST) -> Packed:
+    def of(
+        cls, input_ids: torch.Tensor, attention_mask: torch.Tensor, widest: int = _WIDEST, step: int = 1
+    ) -> Packed:
         """`input_ids`, `attention_mask`: (batch, length), padded on the right.
 
         A packed row is about `widest` tokens wide, or as wide as one row of the batch and its like need: what
-        begins alike on both sides of a border is computed on both.
+        begins alike on both sides of a border is computed on both. Its width is a multiple of `step`.
         """
         sizes = attention_mask.sum(1).tolist()
         texts = [row[:size] for row, size in zip(input_ids.tolist(), sizes, strict=True)]
@@ -101,7 +106,7 @@ class Packed:
             packed[-1].add(texts[i], common if packed[-1].ids else 0)
             rows[i] = len(packed) - 1
             columns[i, : sizes[i]] = packed[-1].paths[-1]
-        width = max(len(one.ids) for one in packed)
+        width = round_up(max(len(one.ids) for one in packed), step)
         ids, positions = (
             torch.tensor([row + [0] * (width - len(row)) for row in part])
             for part in ([one.ids for one in packed], [one.positions for one in packed])
@@ -140,6 +145,8 @@ class SharedPrefixes:
         self._config, self._decoder, self._plain = bare.config, bare.base_model, bare.base_model.forward
         self._lower = LowerLayers(self._decoder)
         self._in_branches = attend_in_branches(bare)
+        if self._in_branches:
+            write_out_layers(self._decoder)
 
     def keep_lower(self, rows: Sequence[Sequence[int]], openings: Sequence[int]) -> None:
         """Compute now what the lower layers say of `rows`, and know it of so many first tokens of each, too.
@@ -179,8 +186,13 @@ class SharedPrefixes:
 
     def _packed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[Packed, dict[str, Any]]:
         """The batch, and what the decoder is given with it."""
-        packed = Packed.of(input_ids, attention_mask, widest=_ONE_ROW if self._in_branches else _WIDEST)
         dtype = self._decoder.dtype
+        packed = Packed.of(
+            input_ids,
+            attention_mask,
+            widest=_ONE_ROW if self._in_branches else _WIDEST,
+            step=shape_step(input_ids.device, dtype, _STEP),
+        )
         told: dict[str, Any] = {"position_ids": packed.positions}
         if self._in_branches:
             bins = Bins.of(

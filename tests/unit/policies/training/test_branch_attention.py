@@ -90,3 +90,25 @@ def test_bins_compute_a_fraction_of_all_scores_and_every_token_is_in_one() -> No
     assert bins.mask.numel() < 9 * len(seen) ** 2 / 2
     assert bins.queries.flatten()[bins.places].tolist() == list(range(len(seen)))
     assert bins.keys.flatten()[bins.own].tolist() == list(range(len(seen)))
+
+
+def test_tokens_of_no_branch_get_no_gradient_and_give_none() -> None:
+    branches, seen = tree([4, 5, 3])
+    seen = torch.nn.functional.pad(seen, (0, 6, 0, 6)) | torch.eye(18, dtype=torch.bool)
+    bins = Bins.of(seen, branches, heads=HEADS, groups=GROUPS, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(9)
+    given = [
+        torch.randn(heads, 18, SIZE, generator=generator, dtype=torch.float64).requires_grad_()
+        for heads in (HEADS, GROUPS, GROUPS)
+    ]
+    told = _InBranches.apply(*given, bins, 0.3)
+    told.backward(torch.ones_like(told))  # of padding as well
+    for part in given:
+        assert part.grad is not None
+        assert not part.grad[:, 12:].any()
+    whole = [part.grad.clone() for part in given]
+    for part in given:
+        part.grad = None
+    _InBranches.apply(*given, bins, 0.3)[:12].sum().backward()
+    for part, one in zip(given, whole, strict=True):
+        torch.testing.assert_close(part.grad, one)

@@ -100,3 +100,18 @@ def test_more_logits_than_are_kept_are_left_to_trl(monkeypatch: pytest.MonkeyPat
     assert score_tokens(hidden, weight, None, targets, 1.0, 64, outputs=FIELDS)[0] != "theirs"
     monkeypatch.setattr(log_probs, "_MOST_LOGITS", TOKENS * VOCABULARY - 1)
     assert score_tokens(hidden, weight, None, targets, 1.0, 64, outputs=FIELDS)[0] == "theirs"
+
+
+def test_in_bf16_rows_that_fill_up_a_batch_are_told_to_nobody() -> None:
+    generator = torch.Generator().manual_seed(8)
+    hidden = torch.randn(19, 8, generator=generator).bfloat16().requires_grad_()
+    weight = torch.randn(40, 8, generator=generator).bfloat16()
+    targets = torch.randint(40, (19,), generator=generator)
+    told = score_tokens(hidden, weight, None, targets, 1.0, 8)[0]
+    assert told is not None
+    told.sum().backward()
+    exact = hidden.detach().float().requires_grad_()
+    expected = (exact @ weight.float().t()).log_softmax(-1).gather(-1, targets[:, None])[:, 0]
+    expected.sum().backward()
+    torch.testing.assert_close(told.detach(), expected.detach(), atol=0.05, rtol=0.02)
+    torch.testing.assert_close(hidden.grad.float(), exact.grad, atol=0.05, rtol=0.05)
