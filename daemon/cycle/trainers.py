@@ -1,8 +1,8 @@
 """Candidates, each trained in a process of its own: a crash of one leaves the worker and the other alive.
 
 Such a process loads libraries for the better part of ten seconds before it can train. So one may be started
-ahead of its job: with the worker, which in a first cycle converts the base model on one core meanwhile, or
-beside the training before it.
+ahead of its job: with the worker, beside what that has to load and read, or beside the training before it. In
+a first cycle it converts the base model meanwhile.
 """
 
 from __future__ import annotations
@@ -40,14 +40,16 @@ class Trainers:
     ) -> None:
         self.dismiss_waiting()
 
-    def start_ahead(self) -> None:
+    def start_ahead(self, *, base: str | None = None, cache_dir: Path | None = None) -> None:
         """Let a process get ready for a job that is still to come; one at most waits.
 
-        Nothing depends on it: where no process can be started now, the job starts its own.
+        With the name of a `base` model and the folder where it is kept it converts that first, where it has
+        to be. Nothing depends on it: where no process can be started now, the job starts its own.
         """
         if self._waiting is None:
+            given = ["--base", base, str(cache_dir)] if base is not None and cache_dir is not None else []
             with contextlib.suppress(OSError):
-                self._waiting = _Trainer()
+                self._waiting = _Trainer(*given)
 
     def dismiss_waiting(self) -> None:
         """No job is to come: what waits for one ends, and gives back its memory."""
@@ -102,9 +104,9 @@ class Trainers:
 class _Trainer:
     """One `python -m policies.training`, which takes one job from its standard input."""
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "policies.training"],
+    def __init__(self, *arguments: str) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", "policies.training", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

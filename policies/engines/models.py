@@ -6,6 +6,8 @@ converted once to safetensors and cached. Everything else is a local folder or a
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import importlib
 import importlib.util
@@ -64,6 +66,13 @@ def resolve_model(name: str, *, cache_dir: Path) -> Path:
         ) from error
 
 
+def load_libraries() -> None:
+    """Import what answering takes besides torch: seconds, for who has to wait anyway."""
+    import peft  # noqa: F401
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401
+    from transformers.models.llama import modeling_llama  # noqa: F401
+
+
 def _converted_embedded(cache_dir: Path) -> Path:
     target = cache_dir / "smollm2-135m"
     if (target / "model.safetensors").is_file():
@@ -77,8 +86,9 @@ def _converted_embedded(cache_dir: Path) -> Path:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    with _gguf_parsed_once():
+    with _alone(cache_dir), _gguf_parsed_once():
+        if (target / "model.safetensors").is_file():  # meanwhile
+            return target
         model = AutoModelForCausalLM.from_pretrained(
             str(source.parent),
             gguf_file=source.name,
@@ -86,18 +96,28 @@ def _converted_embedded(cache_dir: Path) -> Path:
             quantization_config=GgufConfig(dequantize=True),
         )
         tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
-    # A dequantised model still says that it is quantised, and then refuses to be saved.
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    # A rename is atomic: a conversion that is killed half-way leaves no folder that looks finished.
-    staging = Path(tempfile.mkdtemp(dir=cache_dir, prefix=".converting-"))
-    model.save_pretrained(staging)
-    tokenizer.save_pretrained(staging)
-    try:
-        staging.rename(target)
-    except OSError:  # another process was first; its result is the same
-        shutil.rmtree(staging, ignore_errors=True)
+        # A dequantised model still says that it is quantised, and then refuses to be saved.
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        # A rename is atomic: a conversion that is killed half-way leaves no folder that looks finished.
+        staging = Path(tempfile.mkdtemp(dir=cache_dir, prefix=".converting-"))
+        model.save_pretrained(staging)
+        tokenizer.save_pretrained(staging)
+        try:
+            staging.rename(target)
+        except OSError:  # a process that could not lock was first; its result is the same
+            shutil.rmtree(staging, ignore_errors=True)
     return target
+
+
+@contextmanager
+def _alone(cache_dir: Path) -> Iterator[None]:
+    """One process at a time converts; the kernel frees the lock of one that was killed."""
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with (cache_dir / ".converting.lock").open("w") as stream:
+        with contextlib.suppress(OSError):  # a file system without locks: then more than one may convert
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """Train one candidate: `python -m policies.training [JOB.json]`. Progress is JSON lines on stdout.
 
 Without an argument the job's file is read from standard input, once everything is loaded: so the process can
-be started before there is a job. Nothing to read, and there is none.
+be started before there is a job. Nothing to read, and there is none. With `--base MODEL CACHE_DIR` instead it
+sees to it first that the base model is there, which in a first cycle has to be converted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -17,11 +19,12 @@ from policies.training.recipe import TrainingJob
 
 def main(arguments: list[str]) -> int:
     """The exit code: 0, or that of the error told in the last event."""
-    if len(arguments) > 1:
-        sys.stderr.write("usage: python -m policies.training [JOB.json]\n")
+    base = arguments[1:] if arguments[:1] == ["--base"] else []
+    if len(arguments) > 1 and len(base) != 2:
+        sys.stderr.write("usage: python -m policies.training [JOB.json | --base MODEL CACHE_DIR]\n")
         return 2
     exit_with_parent(os.getppid())  # an orphan would train on beside its successor
-    file = arguments[0] if arguments else _await_job()
+    file = arguments[0] if arguments and not base else _await_job(*base)
     if not file:
         return 0
     try:
@@ -35,8 +38,13 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _await_job() -> str:
+def _await_job(model: str | None = None, cache_dir: str | None = None) -> str:
     """The path on the first line of standard input; empty where that ends without one."""
+    from policies.engines.models import resolve_model
+
+    if model is not None and cache_dir is not None:
+        with contextlib.suppress(Exception):  # who wanted it early will meet the reason himself
+            resolve_model(model, cache_dir=Path(cache_dir))
     import policies.training.core
     import policies.training.dpo
     import policies.training.kto  # noqa: F401 - seconds, spent before the job is there

@@ -96,6 +96,16 @@ def test_a_process_that_died_while_it_waited_is_replaced(
     assert train(trainers, job(tmp_path, tiny_model, "kto"))["method"] == "kto"
 
 
+def test_a_base_that_is_not_to_be_had_early_keeps_no_process_from_its_job(
+    trainers: Trainers, tiny_model: Path, tmp_path: Path
+) -> None:
+    trainers.start_ahead(base=str(tmp_path / "no-such/model/at-all"), cache_dir=tmp_path / "models")
+    ahead = trainers._waiting
+    assert ahead is not None
+    assert train(trainers, job(tmp_path, tiny_model, "kto"))["method"] == "kto"
+    assert ahead._process.returncode == 0
+
+
 def test_a_job_that_takes_too_long_is_ended(trainers: Trainers, tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"longer than training.timeout_s = 0\.2"):
         train(trainers, job(tmp_path, tiny_model, "dpo"), timeout_s=0.2)
@@ -109,4 +119,7 @@ def test_without_a_job_the_process_ends_in_peace(
     monkeypatch.setattr(__main__, "exit_with_parent", lambda _pid: None)
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert __main__.main([]) == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert __main__.main(["--base", "a/b", "c"]) == 0
     assert capsys.readouterr().out == ""
+    assert __main__.main(["--base", "a/b"]) == 2

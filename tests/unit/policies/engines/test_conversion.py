@@ -1,13 +1,16 @@
-"""The embedded model's conversion parses its file once, and leaves the library as it was."""
+"""The embedded model is converted once, from a file parsed once, and the library is left as it was."""
 
 from __future__ import annotations
 
+import fcntl
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 
 import gguf
 import pytest
 
-from policies.engines.models import _gguf_parsed_once, embedded_gguf
+from policies.engines.models import EMBEDDED, _gguf_parsed_once, embedded_gguf, resolve_model
 
 
 def test_file_is_parsed_once_while_it_is_converted_and_anew_afterwards() -> None:
@@ -31,3 +34,23 @@ def test_library_is_as_it_was_after_an_error_too(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), _gguf_parsed_once():
         gguf.GGUFReader(str(tmp_path / "none.gguf"))
     assert gguf.GGUFReader is reader
+
+
+def test_who_finds_another_converting_waits_and_takes_what_it_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_given: object) -> None:
+        raise AssertionError("converted a second time")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", fail)
+    with (tmp_path / ".converting.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(resolve_model, EMBEDDED, cache_dir=tmp_path)
+            with pytest.raises(FutureTimeout):
+                waiting.result(timeout=0.2)
+            folder = tmp_path / "smollm2-135m"
+            folder.mkdir()
+            (folder / "model.safetensors").touch()
+            fcntl.flock(other, fcntl.LOCK_UN)
+            assert waiting.result(timeout=60) == folder
