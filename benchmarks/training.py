@@ -7,8 +7,7 @@
 again for the gradient. *Written*: a layer's gradient is written out, on top of these. Same model, recipe (the
 embedded default's), pairs (the project's own prompts and labelled answers) and seed; all ways train the same
 fresh LoRA adapter for two passes, after the reference, whose time is counted in. Rounds alternate, so that a
-busy machine slows all alike. Exit status 0 where ours
-is the faster way and the first losses agree.
+busy machine slows all alike. Exit status 0 where ours is the faster way and the first losses agree.
 """
 
 from __future__ import annotations

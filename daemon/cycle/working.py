@@ -19,20 +19,20 @@ from policies.errors import StateError
 def run_cycle(place: Place, trainers: Trainers) -> CycleRow:
     """Run the open cycle, or a new one, to the next state that needs a person."""
     settings, store = place.settings, place.store
-    waiting = store.cycles.open_cycle()
-    if waiting is not None and waiting.state is CycleState.WAITING:
-        tell({"event": "cycle", "cycle": waiting.id, "state": waiting.state.value})
-        return waiting
+    unfinished = store.cycles.open_cycle()
+    if unfinished is not None and unfinished.state is CycleState.WAITING:
+        tell({"event": "cycle", "cycle": unfinished.id, "state": unfinished.state.value})
+        return unfinished
     first = store.releases.deployed() is None
     if first:
         tell({"event": "progress", "what": "preparing the base model", "done": 0, "of": 1})
-    plan = make_plan(settings, cycle_seed=waiting.seed if waiting is not None else _next_seed(place))
+    plan = make_plan(settings, cycle_seed=unfinished.seed if unfinished else _next_seed(place))
     if first:
         load_libraries()  # another process converts meanwhile, most likely
         base = Workshop(settings=settings, paths=place.paths, store=store).base_policy
         store.releases.record_initial(base, place.now())
         tell({"event": "progress", "what": "preparing the base model", "done": 1, "of": 1})
-    cycle = _open_or_new(place)
+    cycle = _taken_up(place, unfinished) if unfinished else _new(place)
     tell({"event": "cycle", "cycle": cycle.id, "state": cycle.state.value})
     if cycle.state is CycleState.HELD:
         cycle = store.cycles.advance(cycle.id, CycleState.HELD, CycleState.RUNNING, cycle.stage, place.now())
@@ -62,15 +62,17 @@ def run_cycle(place: Place, trainers: Trainers) -> CycleRow:
     return runner.run()
 
 
-def _open_or_new(place: Place) -> CycleRow:
+def _taken_up(place: Place, cycle: CycleRow) -> CycleRow:
     """An unfinished cycle goes on; if the configuration changed since it began, that is said and logged."""
+    digest = place.settings.digest
+    if cycle.config_digest != digest:
+        place.store.cycles.log("configuration_changed", place.now(), cycle.id, digest=digest)
+        tell({"event": "warning", "text": f"the configuration changed since cycle {cycle.id} began"})
+    return cycle
+
+
+def _new(place: Place) -> CycleRow:
     store, settings = place.store, place.settings
-    cycle = store.cycles.open_cycle()
-    if cycle is not None:
-        if cycle.config_digest != settings.digest and cycle.state is not CycleState.WAITING:
-            store.cycles.log("configuration_changed", place.now(), cycle.id, digest=settings.digest)
-            tell({"event": "warning", "text": f"the configuration changed since cycle {cycle.id} began"})
-        return cycle
     deployed = store.releases.deployed()
     if deployed is None:
         raise StateError("nothing is deployed yet; run `primum serve` or `primum cycle run` again")
