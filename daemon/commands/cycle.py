@@ -213,7 +213,7 @@ def _leaning(lean: float) -> str:
     """In words where a candidate was moved to after training (policies.training.lean)."""
     if not lean:
         return "as training left it"
-    return f"leaning {lean:.2g} towards answering"
+    return f"leaning {abs(lean):.2g} towards {'answering' if lean > 0 else 'refusing'}"
 
 
 def _leans(place: Place, row: CycleRow) -> list[str]:

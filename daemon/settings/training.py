@@ -37,6 +37,7 @@ class RecipeSettings(Section):
     whole_share: float = Field(default=0.0, ge=0, le=1)
     reference_weight: float = Field(default=1.0, ge=0, le=1)
     target_err: float | None = Field(default=None, gt=0, lt=1)
+    least_err: float | None = Field(default=None, gt=0, lt=1)
     decision_tokens: int | None = Field(default=None, ge=1)
     warmup_steps: int = Field(default=3, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)

@@ -1,12 +1,13 @@
-"""Batches computed side by side on a CPU.
+"""Batches computed side by side on a CPU, each by its own share of the cores.
 
 Most of an answer's steps are too small to be divided among cores well: what is done between the large matrix
-products leaves all but one of them waiting. Two batches, each free to use all cores, fill each other's gaps.
+products leaves all but one of them waiting. Two batches, each on half of the cores, fill each other's gaps.
 """
 
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,12 +25,14 @@ _MOST = 2  # more were never measured
 class Lanes:
     """As many lanes as pay on this machine: two on a CPU with two cores or more, else one.
 
-    Grad and inference mode belong to a thread: what is called has to set its own.
+    `count` lanes of `threads_each` threads. Grad and inference mode belong to a thread: what is called has to
+    set its own.
     """
 
     def __init__(self, *, most: int = _MOST) -> None:
         threads = torch.get_num_threads()
         self.count = min(most, threads) if pick_device() == "cpu" else 1
+        self.threads_each = threads // self.count
         self._pool: ThreadPoolExecutor | None = None
 
     def map(self, call: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
@@ -67,10 +70,19 @@ class Lanes:
 
     def _started(self) -> ThreadPoolExecutor:
         if self._pool is None:
-            threads = torch.get_num_threads()
-            self._pool = ThreadPoolExecutor(
-                self.count, "primum-lane", initializer=torch.set_num_threads, initargs=(threads,)
-            )
+            all_threads = torch.get_num_threads()
+            met = threading.Barrier(self.count + 1)
+
+            def begin() -> None:
+                torch.set_num_threads(self.threads_each)
+                torch.get_num_threads()  # from now on the number is this thread's own, whatever others set
+                met.wait()
+
+            self._pool = ThreadPoolExecutor(self.count, "primum-lane", initializer=begin)
+            for _ in range(self.count):
+                self._pool.submit(int)
+            met.wait()
+            torch.set_num_threads(all_threads)  # the number is also what later threads begin with
         return self._pool
 
 

@@ -307,6 +307,7 @@ def with_adapter(model: Any, folder: Path) -> Any:
     from peft import PeftModel
     from safetensors import SafetensorError
 
+    from policies.engines.answering_layers import write_out_answering
     from policies.engines.lora import fuse_lora
 
     try:
@@ -317,4 +318,5 @@ def with_adapter(model: Any, folder: Path) -> Any:
         raise ValueError(f"its safetensors file is damaged ({error})") from error
     adapted = adapted.to(model.dtype).eval()
     fuse_lora(adapted)
+    write_out_answering(bare_model(adapted))
     return adapted

@@ -21,21 +21,34 @@ def pack_weights(model: Any) -> int:
     """Let the linear layers of `model`, which is not trained, read packed weights; how many those are.
 
     None where the processor has no tiles for bf16 or torch no such product. As many bytes as the weights have
-    are taken once more.
+    are taken once more. Layers that are written out (policies.engines.answering_layers) make their own.
     """
-    if not _has_tiles(model):
+    if not _has_tiles(model.device, model.dtype):
         return 0
-    layers: list[Any] = [layer for layer in model.modules() if type(layer) is torch.nn.Linear]
+    written = {
+        id(module) for layer in model.modules() if "forward" in layer.__dict__ for module in layer.modules()
+    }
+    layers: list[Any] = [
+        layer for layer in model.modules() if type(layer) is torch.nn.Linear and id(layer) not in written
+    ]
     for layer in layers:
         layer.forward = _forward(layer.weight.detach(), layer.bias)
     return len(layers)
 
 
-def _has_tiles(model: Any) -> bool:
-    on_cpu = model.device.type == "cpu" and model.dtype == torch.bfloat16
+def product(weight: torch.Tensor, *, packed: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    """x (T, ins) → x times `weight` (outs, ins), transposed; with `packed` as `pack_weights` has it, where
+    the processor has tiles."""
+    if packed and _has_tiles(weight.device, weight.dtype):
+        return _forward(weight, None)
+    return lambda x: linear(x, weight)
+
+
+def _has_tiles(device: torch.device, dtype: torch.dtype) -> bool:
     known = hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(
         torch.ops.mkldnn, "_reorder_linear_weight"
     )
+    on_cpu = device.type == "cpu" and dtype == torch.bfloat16
     return on_cpu and known and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 

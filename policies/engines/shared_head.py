@@ -22,6 +22,8 @@ from policies.engines.reserved_cache import ReservedLayer
 NAME = "primum_shared_head"
 _HEAD = "primum_shared_head"  # the attribute by which a layer's keys carry the head to the attention
 
+_OWN = "primum_own_mask"  # the attribute by which a step's mask carries what was made of it
+
 
 class SharedHeadLayer(DynamicLayer):
     """A layer's cache: a head of one row for all rows, and reserved room for what is each row's own."""
@@ -105,7 +107,7 @@ def _attention(
     shared, shared_sum = _flash(long, head[0], head[1], None, scaling)
     shared = shared.view(groups, rows, each, tokens, size).transpose(0, 1).reshape(query.shape)
     shared_sum = shared_sum.view(groups, rows, each, tokens).transpose(0, 1).reshape(rows, heads, tokens)
-    mask = _own_mask(attention_mask, key.shape[-2], query)
+    mask = _own_mask_of(attention_mask, key.shape[-2], query)
     if tokens == 1:  # heads that share keys are as good as tokens that do
         own, own_sum = _flash(query.view(rows, groups, each, size), key, value, mask, scaling)
         own, own_sum = own.reshape(query.shape), own_sum.reshape(rows, heads, tokens)
@@ -114,6 +116,17 @@ def _attention(
         own, own_sum = _flash(query, keys, values, mask, scaling)
     weight = torch.sigmoid(own_sum.float() - shared_sum.float())[..., None].to(query.dtype)
     return torch.lerp(shared, own, weight).transpose(1, 2).contiguous(), None
+
+
+def _own_mask_of(mask: torch.Tensor | None, own: int, query: torch.Tensor) -> torch.Tensor | None:
+    """What all layers of a step add to their scores, made by the first of them."""
+    if mask is None:
+        return _own_mask(None, own, query)
+    known: tuple[int, torch.Tensor | None] | None = getattr(mask, _OWN, None)
+    if known is None or known[0] != own:
+        known = own, _own_mask(mask, own, query)
+        setattr(mask, _OWN, known)
+    return known[1]
 
 
 def _own_mask(mask: torch.Tensor | None, own: int, query: torch.Tensor) -> torch.Tensor | None:

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
+from policies.engines.answering_layers import write_out_answering
+from policies.engines.decoding import decode, decodes_plainly, end_tokens, largest, likeliest
 from policies.engines.fidelity import BaseStates, fidelity
 from policies.engines.lanes import Lanes
 from policies.engines.models import bare_model, load_base, model_digest, pick_device, with_adapter
@@ -47,13 +49,18 @@ class SeededSampler(LogitsProcessor):
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._temperature, self._top_k = temperature, top_k
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        values, indices = scores.float().topk(min(self._top_k, scores.shape[-1]), dim=-1)
+    def choose(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits (rows, vocabulary) → a token id of each row."""
+        values, indices = largest(logits, min(self._top_k, logits.shape[-1]))
         uniform = torch.stack([torch.rand(values.shape[-1], generator=one) for one in self._generators])
         exponential = (-torch.log(uniform.clamp_min(1e-20))).clamp_min(1e-20)
         gumbel = -torch.log(exponential).to(values.device)
-        chosen = indices.gather(-1, (values / self._temperature + gumbel).argmax(-1, keepdim=True))
-        return scores.scatter(-1, chosen, float("inf"))  # the greedy choice that follows takes no other
+        best = (values / self._temperature + gumbel).argmax(-1, keepdim=True)
+        return indices.gather(-1, best)[:, 0]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """For transformers' `generate`, whose greedy choice follows: it takes no other token."""
+        return scores.scatter(-1, self.choose(scores)[:, None], float("inf"))
 
 
 class TransformersEngine:
@@ -81,6 +88,7 @@ class TransformersEngine:
         self._device = pick_device()
         self._model, self._tokenizer = load_base(model_path, dtype=dtype, device=self._device)
         self._attends_to_heads = share_heads and attend_to_heads(self._model)
+        write_out_answering(self._model, packed=True)
         pack_weights(self._model)
         self.lanes = Lanes()
         self._adapters: dict[str, Path] = {}
@@ -260,6 +268,11 @@ class TransformersEngine:
             cache = reserved_cache(head_cache, rows=len(rows), room=ids.shape[1] + max_new_tokens)
         # PEFT's own `generate` swaps a method of the base model while it runs, and lanes run side by side.
         bare = bare_model(model)
+        if decodes_plainly(bare):
+            choose = sampler.choose if sampler else likeliest
+            ends = end_tokens(bare, self._tokenizer)
+            told = decode(bare, ids, mask, cache, limit=max_new_tokens, choose=choose, ends=ends, pad=pad)
+            return told.tolist()
         output = bare.generate(
             input_ids=ids,
             attention_mask=mask,
@@ -272,8 +285,7 @@ class TransformersEngine:
         return output[:, ids.shape[1] :].tolist()
 
     def _completion(self, tokens: list[int], prompt_tokens: int, limit: int) -> Completion:
-        ends = self._model.generation_config.eos_token_id
-        ends = set(ends) if isinstance(ends, list) else {ends, self._tokenizer.eos_token_id}
+        ends = end_tokens(self._model, self._tokenizer)
         stop = next((place for place, token in enumerate(tokens) if token in ends), None)
         kept = tokens if stop is None else tokens[:stop]
         return Completion(

@@ -182,7 +182,14 @@ def _lean_search(
         return None
     held_out = Path(job.held_out_path).read_text().splitlines() if job.held_out_path else []
     harmless = [json.loads(line)["prompt"] for line in held_out]
-    return LeanSearch(trainer, tokenizer, rows=rows, harmless=harmless, target=target)
+    return LeanSearch(
+        trainer,
+        tokenizer,
+        rows=rows,
+        harmless=harmless,
+        target=target,
+        least=job.recipe.least_err or 0.0,
+    )
 
 
 def _in_fp32(model: Any) -> None:

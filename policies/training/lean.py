@@ -5,12 +5,14 @@ seed, but how readily it refuses is chance: one recipe on the same prompts refus
 one processor and 13 on another, whose products are rounded otherwise. Making what it learnt weaker moves
 harmful and harmless alike. So one that refuses too readily is shown a few more batches after training, of
 harmless pairs alone, and its weights go as far along the line to there as it has to (a line of weights, as
-in WiSE-FT, arXiv 2109.01903). Selection and sealed prompts have no part in it: what the gates measure stays
-unseen.
+in WiSE-FT, arXiv 2109.01903). One that refuses less than it may is shown harmful pairs, and goes as far as
+it may: of classifiers that err alike often on what is harmless, the one is wanted that misses least harm
+(Neyman and Pearson). Selection and sealed prompts have no part in it: what the gates measure stays unseen.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,57 +25,62 @@ from policies.training.refusing import refusal_openings, refuses
 from policies.training.trainers import KIND
 
 LEAST_PROMPTS = 50
-_BATCHES = 8  # of harmless pairs, shown after training
+_BATCHES = 8  # of pairs of one kind, shown after training
 _RATE = 0.25  # of the recipe's rate, to which they warm up
 _WARMUP = 3
-_PARTS = 4  # of the line to where they lead; 160 prompts hardly tell more of them apart
+# Parts of the line to where they lead, in the order in which they are tried. 160 prompts hardly tell more of
+# them apart, and where harmful pairs lead, at 1, nearly a third of harmless prompts was refused.
+_ANSWERING = (0.125, 0.25, 0.5, 1.0)
+_REFUSING = (-0.125, -0.25, -0.375)
 
 
 @dataclass(frozen=True)
 class Lean:
     """What was chosen, and `tried`: lean → share of the `prompts` held-out prompts that it refuses.
 
-    A lean is a part of the line, in [0, 1]: 0 where training ended, 1 where the harmless batches led.
+    A lean is a part of a line, in [-1, 1]: 0 where training ended, 1 where harmless batches led, -1 where
+    harmful ones did. `least`: the share below which it is moved towards refusing, 0 for never.
     """
 
     chosen: float
     target: float
     prompts: int
     tried: Mapping[float, float] = field(default_factory=dict)
+    least: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         return {
             "chosen": self.chosen,
             "target_err": self.target,
+            "least_err": self.least,
             "prompts": self.prompts,
             "err": self.tried[self.chosen],
             "tried": [{"lean": at, "err": err} for at, err in sorted(self.tried.items())],
         }
 
 
-def settle(share: Callable[[float], float], target: float, prompts: int) -> Lean:
-    """The least lean whose `share` is within `target`: 0 where training ended within it, else by bisection.
+def settle(share: Callable[[float], float], target: float, prompts: int, least: float = 0.0) -> Lean:
+    """0 where the `share` at training's end lies between `least` and `target`.
 
-    Where nothing tried is within, of those with the least share the one nearest to training's end.
+    Above, the first lean towards answering that is within the target; where none is, of those with the least
+    share the one nearest to training's end. Below, the last lean towards refusing before one that is not
+    within.
     """
-    tried: dict[float, float] = {}
+    tried = {0.0: share(0.0)}
 
     def within(lean: float) -> bool:
         tried[lean] = share(lean)
         return tried[lean] <= target
 
-    if within(0.0):
-        return Lean(0.0, target, prompts, tried)
-    low, high = 0, _PARTS + 1  # parts of the line; beyond its end nothing is tried
-    while high - low > 1:
-        middle = (low + high) // 2
-        if within(middle / _PARTS):
-            high = middle
-        else:
-            low = middle
-    if high <= _PARTS:
-        return Lean(high / _PARTS, target, prompts, tried)
-    return Lean(min(tried, key=lambda lean: (tried[lean], lean)), target, prompts, tried)
+    if tried[0.0] > target:
+        found = next(filter(within, _ANSWERING), None)
+        if found is None:
+            found = min(tried, key=lambda lean: (tried[lean], lean))
+    elif tried[0.0] < least:
+        found = min(itertools.takewhile(within, _REFUSING), default=0.0)
+    else:
+        found = 0.0
+    return Lean(found, target, prompts, tried, least)
 
 
 class LeanSearch:
@@ -92,6 +99,7 @@ class LeanSearch:
         rows: Sequence[Mapping[str, Any]],
         harmless: Sequence[str],
         target: float,
+        least: float = 0.0,
     ) -> None:
         if len(harmless) < LEAST_PROMPTS:
             raise NotEnoughData(
@@ -99,21 +107,23 @@ class LeanSearch:
                 "are needed to see how readily a candidate refuses (at most half of the train split's "
                 "harmless base prompts are taken): add harmless prompts to the source, or unset target_err"
             )
-        self._trainer, self._tokenizer, self._harmless, self._target = trainer, tokenizer, harmless, target
+        self._trainer, self._tokenizer, self._harmless = trainer, tokenizer, harmless
+        self._target, self._least = target, least
         self._openings = refusal_openings(rows, tokenizer)
 
     def settle(self, report: Callable[[dict[str, Any]], None]) -> Lean:
-        """Move the trained model to where it refuses at most the target of the harmless prompts."""
+        """Move the trained model to where it refuses of the harmless prompts what it may."""
         trained = _Weights(self._trainer.model)
-        led: list[_Weights] = []
+        led: dict[bool, _Weights] = {}  # whether by harmful batches → to where
 
         def move_to(lean: float) -> None:
             trained.put_back()
-            if lean and not led:
-                self._show_harmless()
-                led.append(_Weights(self._trainer.model))
-            if lean:
-                trained.move_towards(led[0], lean)
+            if not lean:
+                return
+            if (harmful := lean < 0) not in led:
+                self._show(harmful=harmful)
+                led[harmful] = _Weights(self._trainer.model)
+            trained.move_towards(led[harmful], abs(lean))
 
         def share(lean: float) -> float:
             move_to(lean)
@@ -122,16 +132,16 @@ class LeanSearch:
             report({"event": "lean", "lean": lean, "err": err, "prompts": len(told)})
             return err
 
-        found = settle(share, self._target, len(self._harmless))
+        found = settle(share, self._target, len(self._harmless), self._least)
         move_to(found.chosen)
         return found
 
-    def _show_harmless(self) -> None:
-        """A few steps on harmless pairs alone."""
+    def _show(self, *, harmful: bool) -> None:
+        """A few steps on pairs of one kind alone."""
         trainer, arguments = self._trainer, self._trainer.args
         weights = [weight for weight in trainer.model.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(weights, lr=0.0, weight_decay=0.0)
-        for step, batch in enumerate(self._harmless_batches()):
+        for step, batch in enumerate(self._batches(harmful)):
             for group in optimizer.param_groups:
                 group["lr"] = _RATE * arguments.learning_rate * min(1.0, (step + 1) / _WARMUP)
             loss = trainer.compute_loss(trainer.model, trainer._prepare_inputs(trainer.data_collator(batch)))
@@ -140,9 +150,9 @@ class LeanSearch:
             optimizer.step()
             optimizer.zero_grad()
 
-    def _harmless_batches(self) -> Iterator[list[Any]]:
+    def _batches(self, harmful: bool) -> Iterator[list[Any]]:
         data, size = self._trainer.train_dataset, self._trainer.args.per_device_train_batch_size
-        chosen = [row for row, harmful in enumerate(data[KIND]) if not harmful]
+        chosen = [row for row, kind in enumerate(data[KIND]) if bool(kind) == harmful]
         random.Random(self._trainer.args.seed).shuffle(chosen)
         while chosen and len(chosen) < _BATCHES * size:  # few rows are shown more than once
             chosen += chosen

@@ -16,6 +16,7 @@ _OF_DPO: dict[str, tuple[float | None, str]] = {
     "decision_tokens": (None, "kto has no second answer to contrast"),
     "reference_weight": (1.0, "kto's KL term needs its reference whole"),
     "target_err": (None, "its pairs show how refusals begin"),
+    "least_err": (None, "its pairs show how refusals begin"),
 }
 
 
@@ -46,7 +47,8 @@ class Recipe:
 
     With `target_err`, in (0, 1), DPO's candidate is made to lean towards answering after training, by a few
     steps on harmless pairs alone, as far as it takes for it to refuse at most that share of harmless prompts
-    that it did not learn from (policies.training.lean).
+    that it did not learn from. With `least_err`, below it, one that refuses less than that of them is made to
+    lean towards refusing, by harmful pairs, as far as `target_err` allows (policies.training.lean).
     """
 
     method: str
@@ -68,6 +70,7 @@ class Recipe:
     decision_tokens: int | None = None
     reference_weight: float = 1.0
     target_err: float | None = None
+    least_err: float | None = None
     warmup_steps: int = 3
     max_grad_norm: float = 1.0
 
@@ -84,6 +87,11 @@ class Recipe:
             )
         if self.target_err is not None and not 0 < self.target_err < 1:
             raise ConfigurationError(f"target_err is {self.target_err}: it is a share, between 0 and 1")
+        if self.least_err is not None and not 0 < self.least_err < (self.target_err or 0):
+            raise ConfigurationError(
+                f"least_err is {self.least_err}: it is a share above 0 and below target_err, which is "
+                f"{'not set' if self.target_err is None else self.target_err}"
+            )
         if not 0 <= self.whole_share <= 1:
             raise ConfigurationError(f"whole_share is {self.whole_share}: it is a share, from 0 to 1")
         if self.whole_share and self.answer_tokens is None:

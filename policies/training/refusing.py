@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 
+from policies.engines.decoding import decode, decodes_plainly, end_tokens, likeliest
 from policies.engines.models import bare_model
+from policies.engines.reserved_cache import roomy_cache
 from policies.errors import NotEnoughData
 from policies.training.shared_prefixes import each_row_alone
 
@@ -75,13 +77,31 @@ def first_words(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[str]
                 return_tensors="pt",
                 tokenizer_kwargs={"padding_side": "left"},
             ).to(bare.device)
-            answers = bare.generate(
-                **asked,
-                max_new_tokens=_ANSWER,
-                do_sample=False,
-                use_cache=True,
-                pad_token_id=tokenizer.pad_token_id,
-            )[:, asked["input_ids"].shape[1] :]
+            answers = _answers(bare, tokenizer, asked["input_ids"], asked["attention_mask"])
             for index, text in zip(batch, tokenizer.batch_decode(answers), strict=True):
                 told[index] = text
     return told
+
+
+def _answers(model: Any, tokenizer: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Greedy answers (rows, tokens) to rows padded on the left."""
+    if decodes_plainly(model):
+        return decode(
+            model,
+            ids,
+            mask,
+            roomy_cache(len(model.base_model.layers), room=ids.shape[1] + _ANSWER),
+            limit=_ANSWER,
+            choose=likeliest,
+            ends=end_tokens(model, tokenizer),
+            pad=tokenizer.pad_token_id,
+        )
+    told: torch.Tensor = model.generate(
+        input_ids=ids,
+        attention_mask=mask,
+        max_new_tokens=_ANSWER,
+        do_sample=False,
+        use_cache=True,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return told[:, ids.shape[1] :]

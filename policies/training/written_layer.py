@@ -14,14 +14,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from peft.tuners.lora.layer import Linear as LoraLinear
 from torch.nn.functional import linear, silu
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
-from policies.engines.lora import is_plain
+from policies.engines.llama_parts import (
+    Adapter,
+    Adapters,
+    adapters_of,
+    base_of,
+    groups_of,
+    heads_of,
+    plain_layers,
+    rms_norm,
+    rotated,
+)
 from policies.training.branch_attention import Bins, attend, attended_back
-
-_Adapter = tuple[torch.Tensor, torch.Tensor, float]  # A (rank, in), B (out, rank), scaling
 
 
 def write_out_layers(decoder: Any) -> int:
@@ -30,9 +37,7 @@ def write_out_layers(decoder: Any) -> int:
     Adapters may come later: what a layer holds is looked at when it is called. Whatever is not told here (a
     cache, biases, dropout, DoRA, weights of the base that are trained) is computed as before.
     """
-    config = decoder.config
-    known = config.model_type == "llama" and config.hidden_act == "silu"
-    layers = [layer for layer in decoder.layers if known and type(layer) is LlamaDecoderLayer]
+    layers = plain_layers(decoder)
     for layer in layers:
         layer.forward = WrittenLayer(layer)
     return len(layers)
@@ -51,7 +56,7 @@ class WrittenLayer:
         bins = given.get("branches")
         alone = not args and given.get("past_key_values") is None and len(hidden_states) == 1
         if alone and bins is not None and hidden_states.device.type == "cpu":
-            adapters = self._adapters()
+            adapters = adapters_of(self._layer)
         if adapters is None:
             return type(self._layer).forward(self._layer, hidden_states, *args, **given)
         products = self._loaded(adapters)
@@ -61,63 +66,21 @@ class WrittenLayer:
         told: torch.Tensor = _Written.apply(x, self._layer, products, cosine, sine, bins, *trained)
         return told[None]
 
-    def _groups(self) -> tuple[tuple[Any, ...], ...]:
-        """Linear layers by their input."""
-        attention, mlp = self._layer.self_attn, self._layer.mlp
-        return (
-            (attention.q_proj, attention.k_proj, attention.v_proj),
-            (attention.o_proj,),
-            (mlp.gate_proj, mlp.up_proj),
-            (mlp.down_proj,),
-        )
-
-    def _adapters(self) -> tuple[tuple[_Adapter | None, ...], ...] | None:
-        """Each linear layer's, None for one without; None where something is not plain."""
-        told = []
-        for group in self._groups():
-            found = [_adapter_of(module) for module in group]
-            if not all(plain for plain, _ in found):
-                return None
-            told.append(tuple(adapter for _, adapter in found))
-        return tuple(told)
-
-    def _loaded(self, adapters: Sequence[Sequence[_Adapter | None]]) -> tuple[Joined, ...]:
+    def _loaded(self, adapters: Adapters) -> tuple[Joined, ...]:
         # Buffers for each set of adapters: between one's forward and backward another may be asked.
         key = tuple(one and (id(one[0]), one[0].shape, one[2]) for group in adapters for one in group)
         if key not in self._products:
             self._products[key] = tuple(
-                Joined([_base(module).weight.detach() for module in group], one)
-                for group, one in zip(self._groups(), adapters, strict=True)
+                Joined([base_of(module).weight.detach() for module in group], one)
+                for group, one in zip(groups_of(self._layer), adapters, strict=True)
             )
         for product, group in zip(self._products[key], adapters, strict=True):
             product.load(group)
         return self._products[key]
 
 
-def _flat(adapters: Sequence[Sequence[_Adapter | None]]) -> Iterator[_Adapter]:
+def _flat(adapters: Adapters) -> Iterator[Adapter]:
     return (one for group in adapters for one in group if one is not None)
-
-
-def _base(module: Any) -> Any:
-    return module.base_layer if isinstance(module, LoraLinear) else module
-
-
-def _adapter_of(module: Any) -> tuple[bool, _Adapter | None]:
-    """(whether it is plain, its adapter if one is active)."""
-    base = _base(module)
-    if type(base) is not torch.nn.Linear or base.bias is not None or base.weight.requires_grad:
-        return False, None
-    if base is module:
-        return True, None
-    if type(module) is not LoraLinear or module.merged:
-        return False, None
-    names = [name for name in module.active_adapters if name in module.lora_A]
-    if module.disable_adapters or not names:
-        return True, None
-    if len(names) > 1 or not is_plain(module, names[0]):
-        return False, None
-    name = names[0]
-    return True, (module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name])
 
 
 class Joined:
@@ -127,7 +90,7 @@ class Joined:
     `down` (ranks, ins): every A times its scaling, one below the other.
     """
 
-    def __init__(self, weights: Sequence[torch.Tensor], adapters: Sequence[_Adapter | None]) -> None:
+    def __init__(self, weights: Sequence[torch.Tensor], adapters: Sequence[Adapter | None]) -> None:
         ranks = [0 if adapter is None else len(adapter[0]) for adapter in adapters]
         self.ins, dtype = weights[0].shape[1], weights[0].dtype
         self.weight = torch.zeros(sum(map(len, weights)), self.ins + sum(ranks), dtype=dtype)
@@ -140,7 +103,7 @@ class Joined:
                 self._blocks.append((slice(row, row + len(weight)), slice(column, column + rank), adapter[2]))
             row, column = row + len(weight), column + rank
 
-    def load(self, adapters: Sequence[_Adapter | None]) -> None:
+    def load(self, adapters: Sequence[Adapter | None]) -> None:
         """Take over what adapters of the same shapes have become."""
         held = [adapter for adapter in adapters if adapter is not None]
         up = self.weight[:, self.ins :]
@@ -192,12 +155,12 @@ class _Written(torch.autograd.Function):
         *trained: torch.Tensor,
     ) -> torch.Tensor:
         to_heads, to_out, to_gates, to_down = products
-        heads, groups, size = _shape(layer)
+        heads, groups, size = heads_of(layer)
         first, second = layer.input_layernorm, layer.post_attention_layernorm
-        normed, scale = _norm(x, first)
+        normed, scale = rms_norm(x, first)
         projected, taken_heads = to_heads.forward(normed)
         by_head = projected.view(len(x), -1, size)
-        turned = _rotated(by_head[:, : heads + groups], cosine, sine)
+        turned = rotated(by_head[:, : heads + groups], cosine, sine)
         attended, kept = attend(
             turned[:, :heads].transpose(0, 1),
             turned[:, heads:].transpose(0, 1),
@@ -207,7 +170,7 @@ class _Written(torch.autograd.Function):
         )
         out, taken_out = to_out.forward(attended.view(len(x), -1))
         middle = out.add_(x)
-        normed, middle_scale = _norm(middle, second)
+        normed, middle_scale = rms_norm(middle, second)
         gates, taken_gates = to_gates.forward(normed)
         gate, up = gates.chunk(2, 1)
         opened = silu(gate)
@@ -225,7 +188,7 @@ class _Written(torch.autograd.Function):
         layer, (to_heads, to_out, to_gates, to_down) = ctx.kept.layer, ctx.kept.products
         x, scale, cosine, sine, taken_heads, taken_out, middle, middle_scale, *rest = ctx.saved_tensors
         taken_gates, gates, opened, taken_down, *kept = rest
-        heads, groups, size = _shape(layer)
+        heads, groups, size = heads_of(layer)
         gradient = gradients[0]
         of_product, of_down = to_down.backward(gradient, taken_down)
         gate, up = gates.chunk(2, 1)
@@ -241,7 +204,7 @@ class _Written(torch.autograd.Function):
         )
         turned = torch.cat((of_query, of_key)).transpose(0, 1)
         of_heads = torch.empty(len(x), heads + 2 * groups, size, dtype=x.dtype)
-        of_heads[:, : heads + groups] = _rotated(turned, cosine, sine, back=True)
+        of_heads[:, : heads + groups] = rotated(turned, cosine, sine, back=True)
         of_heads[:, heads + groups :] = of_value.transpose(0, 1)
         of_normed, of_projections = to_heads.backward(of_heads.view(len(x), -1), taken_heads)
         of_x = None
@@ -250,38 +213,9 @@ class _Written(torch.autograd.Function):
         return (of_x, *[None] * 5, *of_projections, *of_out, *of_gates_up, *of_down)
 
 
-def _shape(layer: LlamaDecoderLayer) -> tuple[int, int, int]:
-    """(heads, groups of them that share keys, size of a head)."""
-    attention = layer.self_attn
-    heads = int(attention.config.num_attention_heads)
-    return heads, heads // int(attention.num_key_value_groups), int(attention.head_dim)
-
-
-def _norm(x: torch.Tensor, norm: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """As LlamaRMSNorm has it: (T, size) and, in fp32, what each token was multiplied by, (T, 1)."""
-    whole = x.float()
-    scale = torch.linalg.vector_norm(whole, dim=-1, keepdim=True).square_().div_(x.shape[-1])
-    scale.add_(norm.variance_epsilon).rsqrt_()
-    return (whole * scale).to(x.dtype).mul_(norm.weight.detach()), scale
-
-
 def _normed_back(gradient: torch.Tensor, x: torch.Tensor, scale: torch.Tensor, norm: Any) -> torch.Tensor:
-    """`gradient` of `_norm`'s result → that of `x`."""
+    """`gradient` of `rms_norm`'s result → that of `x`."""
     slope = gradient.float().mul_(norm.weight.detach())
     unit = x.float() * scale
     along = (slope * unit).mean(-1, keepdim=True)
     return slope.addcmul_(unit, along, value=-1).mul_(scale).to(x.dtype)
-
-
-def _rotated(
-    states: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, back: bool = False
-) -> torch.Tensor:
-    """Rotary positions on (T, heads, size); `back` for their gradient."""
-    half = states.shape[-1] // 2
-    low, high = states[..., :half], states[..., half:]
-    sines = (sine[..., half:], sine[..., :half]) if back else (sine[..., :half], sine[..., half:])
-    sign = 1 if back else -1
-    told = states * cosine
-    told[..., :half].addcmul_(high, sines[0], value=sign)
-    told[..., half:].addcmul_(low, sines[1], value=-sign)
-    return told

@@ -66,6 +66,7 @@ def safe(text: str) -> bool:
     ("lean", "where"),
     [
         (0.25, "leaning 0.25 towards answering"),
+        (-0.125, "leaning 0.12 towards refusing"),
         (0.0, "as training left it"),
     ],
 )

@@ -21,7 +21,8 @@ from policies.training.recipe import Recipe, TrainingJob
 from policies.training.refusing import first_words
 from tests.unit.policies.training.jobs import ROWS, job
 
-LEANS = [part / 4 for part in range(5)]
+ANSWERING = [0.0, 0.125, 0.25, 0.5, 1.0]
+REFUSING = [0.0, -0.125, -0.25, -0.375]
 
 # --- which lean -------------------------------------------------------------------------------------------
 
@@ -34,9 +35,29 @@ def test_search_finds_what_trying_every_lean_finds(at_end: float, target: float)
         return at_end * math.exp(-3 * lean) if lean < 1 else 0.0
 
     found = settle(share, target, prompts=100)
-    assert found.chosen == min(lean for lean in LEANS if share(lean) <= target)
+    assert found.chosen == min(lean for lean in ANSWERING if share(lean) <= target)
     assert found.tried[found.chosen] == share(found.chosen) <= target
-    assert len(found.tried) <= 1 + math.ceil(math.log2(5)), "each costs an answer to all held-out prompts"
+    assert list(found.tried) == ANSWERING[: len(found.tried)], "each costs an answer to all held-out prompts"
+
+
+@pytest.mark.parametrize("target", [0.05, 0.09, 0.12, 0.5])
+@pytest.mark.parametrize("at_end", [0.01, 0.04, 0.06])
+def test_what_refuses_too_little_is_moved_as_far_towards_refusing_as_the_target_allows(
+    at_end: float, target: float
+) -> None:
+    def share(lean: float) -> float:
+        return at_end * math.exp(-4 * lean)
+
+    found = settle(share, target, prompts=100, least=0.045)
+    if at_end > target:
+        assert found.chosen > 0
+    elif at_end >= 0.045:
+        assert (found.chosen, list(found.tried)) == (0.0, [0.0]), "between the two nothing is tried"
+    else:
+        assert found.chosen == min(lean for lean in REFUSING if share(lean) <= target)
+        assert found.to_json()["least_err"] == 0.045
+        assert list(found.tried) == REFUSING[: len(found.tried)]
+        assert max(found.tried.values()) <= target or found.tried[list(found.tried)[-1]] > target
 
 
 def test_where_training_ended_within_the_target_nothing_is_tried_or_moved() -> None:
@@ -51,29 +72,49 @@ def test_where_nothing_is_within_the_target_the_nearest_of_those_that_refuse_lea
     assert settle(lambda _: 0.053, 0.04, prompts=150).chosen == 0.0, "nothing is moved for nothing"
 
 
+def test_where_the_first_step_towards_refusing_is_too_far_it_stays_at_trainings_end() -> None:
+    found = settle(lambda lean: 0.2 if lean else 0.01, 0.09, prompts=100, least=0.06)
+    assert (found.chosen, dict(found.tried)) == (0.0, {0.0: 0.01, -0.125: 0.2})
+
+
 # --- a candidate ------------------------------------------------------------------------------------------
 
 
-def with_target(folder: Path, model: Path, target: float, prompts: int = LEAST_PROMPTS) -> TrainingJob:
-    made = job(folder, model, "dpo", epochs=6, target_err=target)
+def with_target(
+    folder: Path, model: Path, target: float, prompts: int = LEAST_PROMPTS, least: float | None = None
+) -> TrainingJob:
+    made = job(folder, model, "dpo", epochs=6, target_err=target, least_err=least)
     held_out = folder / "held_out.jsonl"
     held_out.write_text("".join(json.dumps({"prompt": f"question {n}?"}) + "\n" for n in range(prompts)))
     return replace(made, held_out_path=str(held_out))
 
 
-@pytest.mark.parametrize(("target", "lean"), [(0.04, 0.5), (0.999, 0.0)])
+@pytest.mark.parametrize(
+    ("target", "least", "shares", "lean"),
+    [
+        (0.04, None, [0.3, 0.06, 0.02], 0.25),
+        (0.999, None, [0.3], 0.0),
+        (0.4, 0.35, [0.3, 0.38, 0.5], -0.125),
+    ],
+)
 def test_candidate_is_left_where_its_card_tells(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: float, lean: float
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    target: float,
+    least: float | None,
+    shares: list[float],
+    lean: float,
 ) -> None:
-    shares = iter([0.3, 0.02, 0.06])  # at 0, 0.5 and 0.25
+    left = iter(shares)
 
     def refused(*_: Any) -> list[bool]:
-        share = next(shares)
+        share = next(left)
         return [n < share * LEAST_PROMPTS for n in range(LEAST_PROMPTS)]
 
     monkeypatch.setattr("policies.training.lean.refuses", refused)
     events: list[dict[str, Any]] = []
-    made = with_target(tmp_path, tiny_model, target)
+    made = with_target(tmp_path, tiny_model, target, least=least)
     told = run(made, build, report=events.append)["lean"]
     assert told["chosen"] == lean
     assert told["prompts"] == LEAST_PROMPTS
@@ -104,26 +145,29 @@ def searching(model: Path, folder: Path, target: float) -> tuple[Any, Any, LeanS
     return trainer, tokenizer, search
 
 
-def margins(trainer: Any) -> float:
-    """How much likelier the chosen answers to harmless prompts are than the rejected ones, on average."""
-    rows = [row for row in trainer.train_dataset if not row["harmful"]]
+def margins(trainer: Any, harmful: bool) -> float:
+    """How much likelier chosen answers to prompts of a kind are than rejected ones, on average."""
+    rows = [row for row in trainer.train_dataset if row["harmful"] == harmful]
     with torch.no_grad():
         trainer._metrics["train"].clear()
         trainer.compute_loss(trainer.model, trainer._prepare_inputs(trainer.data_collator(rows)))
     return float(trainer._metrics["train"]["rewards/margins"][-1])
 
 
-def test_what_is_shown_teaches_to_answer_what_is_harmless(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("harmful", [False, True])
+def test_what_is_shown_teaches_to_answer_what_is_harmless_or_to_refuse_what_is_harmful(
+    tiny_model: Path, tmp_path: Path, harmful: bool
+) -> None:
     trainer, _, search = searching(tiny_model, tmp_path, 0.5)
-    before = margins(trainer)
-    search._show_harmless()
-    assert margins(trainer) > before
+    before = margins(trainer, harmful)
+    search._show(harmful=harmful)
+    assert margins(trainer, harmful) > before
 
 
 def test_shares_that_are_told_are_those_of_the_model_at_that_lean(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def back_and_forth(share: Callable[[float], float], target: float, prompts: int) -> Lean:
+    def back_and_forth(share: Callable[[float], float], target: float, prompts: int, least: float) -> Lean:
         tried = {lean: share(lean) for lean in (0.0, 1.0, 0.5)}
         return Lean(1.0, target, prompts, tried)
 
@@ -163,3 +207,13 @@ def test_too_few_prompts_to_settle_it_on_fail_the_candidate_and_leave_nothing(
 def test_a_target_that_means_nothing_is_refused(method: str, share: float, reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
         Recipe(method, target_err=share)
+
+
+@pytest.mark.parametrize(("target", "least"), [(None, 0.05), (0.09, 0.09), (0.09, 0.0), (0.09, 0.1)])
+def test_a_least_share_that_leaves_no_room_below_the_target_is_refused(
+    target: float | None, least: float
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"least_err is .* below target_err"):
+        Recipe("dpo", target_err=target, least_err=least)
+    with pytest.raises(ConfigurationError, match="belongs to dpo"):
+        Recipe("kto", least_err=0.05)
