@@ -8,7 +8,8 @@ their adapters' two factors. The same numbers but for rounding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -36,15 +37,14 @@ from policies.engines.packed_weights import product
 def write_out_answering(model: Any, *, packed: bool = False) -> int:
     """Let the Llama layers of `model`, a causal language model on a CPU, compute so; how many those are.
 
-    For a model that answers and is not trained, its adapter already in it: with gradients it computes as
-    before. Called again with an adapter that has been put on since, it takes that over. Layers that hold
-    what is not told here (biases, DoRA, merged adapters) are left as they are. The modules' weights become
-    views of the joined ones, so that these take no memory; `packed`: for products of few rows in the order
-    of the processor's tiles, where it has some (policies.engines.packed_weights).
+    For a model that answers and whose weights stay as they are, its adapter already in it: with gradients it
+    computes as before. Called again with an adapter that has been put on since, it takes that over. Layers
+    that hold what is not told here (biases, DoRA, merged adapters, weights that are trained) are left. The
+    modules' weights become views of the joined ones, so that these take no memory; `packed`: for products of
+    few rows in the order of the processor's tiles, where it has some (policies.engines.packed_weights).
     """
     if model.device.type != "cpu":
         return 0
-    model.requires_grad_(False)
     count = 0
     for layer in plain_layers(model.base_model):
         before = layer.__dict__.pop("forward", None)
@@ -61,6 +61,20 @@ def write_out_answering(model: Any, *, packed: bool = False) -> int:
     return count
 
 
+@contextmanager
+def written_out(model: Any) -> Iterator[None]:
+    """Within it `model`, which is being trained, answers so, by its adapters as they are now."""
+    before = [(layer, vars(layer).get("forward")) for layer in plain_layers(model.base_model)]
+    try:
+        write_out_answering(model)
+        yield
+    finally:
+        for layer, forward in before:
+            vars(layer).pop("forward", None)
+            if forward is not None:
+                layer.forward = forward
+
+
 class JoinedWeights:
     """Weights (outs, ins) of linear modules of one input, one below the other.
 
@@ -69,13 +83,26 @@ class JoinedWeights:
 
     def __init__(self, modules: Sequence[Any], *, packed: bool) -> None:
         weights = [base_of(module).weight for module in modules]
-        joined = weights[0].detach() if len(weights) == 1 else torch.cat([one.detach() for one in weights])
+        joined = _in_one(weights)
         for weight, part in zip(weights, joined.split([len(one) for one in weights]), strict=True):
             weight.data = part
         self.multiply = product(joined, packed=packed)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> JoinedWeights:
         return self
+
+
+def _in_one(weights: Sequence[torch.Tensor]) -> torch.Tensor:
+    """One below the other: as they lie, where they have been joined before."""
+    first, end = weights[0], weights[0].data_ptr()
+    for weight in weights:
+        if (
+            weight.data_ptr() != end
+            or weight.untyped_storage().data_ptr() != first.untyped_storage().data_ptr()
+        ):
+            return torch.cat([one.detach() for one in weights])
+        end += weight.nbytes
+    return first.detach().as_strided((sum(map(len, weights)), first.shape[1]), (first.shape[1], 1))
 
 
 class AnsweringLayer:
@@ -87,7 +114,7 @@ class AnsweringLayer:
         self._layer, self.weights = layer, weights
         self._heads = heads_of(layer)
         self._factors = [
-            _factors(group, [len(base_of(module).weight) for module in modules])
+            _factors(group, [base_of(module).weight for module in modules])
             for group, modules in zip(adapters, groups_of(layer), strict=True)
         ]
 
@@ -156,20 +183,20 @@ class AnsweringLayer:
 
 
 def _factors(
-    adapters: Sequence[Adapter | None], outs: Sequence[int]
+    adapters: Sequence[Adapter | None], weights: Sequence[torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Adapters of one input as one: every A times its scaling, one below the other (ranks, ins), and each B
-    beside its own outputs, (ranks, outs). None where there is no adapter."""
+    beside its own outputs, (ranks, outs), in the weights' type. None where there is no adapter."""
     held = [one for one in adapters if one is not None]
     if not held:
         return None
-    down = torch.cat([a.detach().float() * scaling for a, _, scaling in held]).to(held[0][0].dtype)
-    up = down.new_zeros(len(down), sum(outs))
+    down = torch.cat([a.detach().float() * scaling for a, _, scaling in held]).to(weights[0].dtype)
+    up = down.new_zeros(len(down), sum(map(len, weights)))
     row = column = 0
-    for adapter, size in zip(adapters, outs, strict=True):
+    for adapter, weight in zip(adapters, weights, strict=True):
         if adapter is not None:
             rank = len(adapter[0])
-            up[row : row + rank, column : column + size] = adapter[1].detach().t()
+            up[row : row + rank, column : column + len(weight)] = adapter[1].detach().t()
             row += rank
-        column += size
+        column += len(weight)
     return down, up

@@ -7,12 +7,14 @@ largest are found among those chunks of the vocabulary that can hold them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
 
 from policies.engines.models import PLAIN_DECODERS
+from policies.engines.reserved_cache import reserved_cache
+from policies.engines.shared_head import shared_head_cache
 
 Choose = Callable[[torch.Tensor], torch.Tensor]  # logits (rows, vocabulary) → token ids (rows,)
 
@@ -71,6 +73,35 @@ def decode(
             break
         step = tokens[:, None]
     return torch.stack(told, 1)
+
+
+def laid_out(
+    rows: Sequence[Sequence[int]], head: Sequence[int], pad: int, device: str | torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and attention mask (rows, width): `head`, then each row, padded between the two."""
+    width = max(map(len, rows))
+    ids = [[*head, *[pad] * (width - len(row)), *row] for row in rows]
+    mask = [[1] * len(head) + [0] * (width - len(row)) + [1] * len(row) for row in rows]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def cache_of(model: Any, head: Sequence[int], device: str | torch.device) -> Any:
+    """Keys and values of what all rows begin with, for one row."""
+    with torch.inference_mode():
+        return model(
+            input_ids=torch.tensor([list(head)], device=device), use_cache=True, logits_to_keep=1
+        ).past_key_values
+
+
+def cache_for(head_cache: Any | None, rows: int, *, room: int, shares: bool) -> Any | None:
+    """A cache for `rows` conversations that begin with that of `head_cache`, with `room` tokens each besides.
+
+    `shares`: the model attends to a head that all rows share (policies.engines.shared_head).
+    """
+    if head_cache is None:
+        return None
+    shared = shared_head_cache(head_cache, room=room) if shares else None
+    return shared or reserved_cache(head_cache, rows=rows, room=head_cache.get_seq_length() + room)
 
 
 def likeliest(logits: torch.Tensor) -> torch.Tensor:

@@ -318,5 +318,6 @@ def with_adapter(model: Any, folder: Path) -> Any:
         raise ValueError(f"its safetensors file is damaged ({error})") from error
     adapted = adapted.to(model.dtype).eval()
     fuse_lora(adapted)
+    adapted.requires_grad_(False)
     write_out_answering(bare_model(adapted))
     return adapted

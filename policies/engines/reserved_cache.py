@@ -77,14 +77,6 @@ def reserved_cache(head: DynamicCache, *, rows: int, room: int) -> DynamicCache:
     return cache
 
 
-def roomy_cache(layers: int, *, room: int) -> DynamicCache:
-    """An empty cache of plain layers, with room for `room` tokens."""
-    cache = DynamicCache()
-    cache.layer_class_to_replicate = None
-    cache.layers.extend(ReservedLayer(room) for _ in range(layers))
-    return cache
-
-
 def _repeated(layer: Any, rows: int) -> Any:
     other = copy.deepcopy(layer)
     other.batch_repeat_interleave(rows)

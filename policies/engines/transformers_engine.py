@@ -14,13 +14,21 @@ import torch
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
 from policies.engines.answering_layers import write_out_answering
-from policies.engines.decoding import decode, decodes_plainly, end_tokens, largest, likeliest
+from policies.engines.decoding import (
+    cache_for,
+    cache_of,
+    decode,
+    decodes_plainly,
+    end_tokens,
+    laid_out,
+    largest,
+    likeliest,
+)
 from policies.engines.fidelity import BaseStates, fidelity
 from policies.engines.lanes import Lanes
 from policies.engines.models import bare_model, load_base, model_digest, pick_device, with_adapter
 from policies.engines.packed_weights import pack_weights
-from policies.engines.reserved_cache import reserved_cache
-from policies.engines.shared_head import attend_to_heads, shared_head_cache
+from policies.engines.shared_head import attend_to_heads
 from policies.errors import EngineError
 from policies.records import Ask, Policy, Response, Sampling
 
@@ -88,6 +96,7 @@ class TransformersEngine:
         self._device = pick_device()
         self._model, self._tokenizer = load_base(model_path, dtype=dtype, device=self._device)
         self._attends_to_heads = share_heads and attend_to_heads(self._model)
+        self._model.requires_grad_(False)
         write_out_answering(self._model, packed=True)
         pack_weights(self._model)
         self.lanes = Lanes()
@@ -197,7 +206,7 @@ class TransformersEngine:
             head = []
         rows = [row[len(head) :] for row in whole]
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-        head_cache = _cache_of(model, head, self._device) if head else None
+        head_cache = cache_of(model, head, self._device) if head else None
 
         def answered(batch: Sequence[int]) -> list[list[int]]:
             sampler = (
@@ -256,16 +265,10 @@ class TransformersEngine:
         max_new_tokens: int,
         sampler: SeededSampler | None,
     ) -> list[list[int]]:
-        width, pad = max(map(len, rows)), self._tokenizer.pad_token_id
-        ids = torch.tensor([[*head, *[pad] * (width - len(row)), *row] for row in rows], device=self._device)
-        mask = torch.tensor(
-            [[1] * len(head) + [0] * (width - len(row)) + [1] * len(row) for row in rows], device=self._device
-        )
-        cache = None
-        if head_cache is not None and self._attends_to_heads:
-            cache = shared_head_cache(head_cache, room=width + max_new_tokens)
-        if head_cache is not None and cache is None:
-            cache = reserved_cache(head_cache, rows=len(rows), room=ids.shape[1] + max_new_tokens)
+        pad = self._tokenizer.pad_token_id
+        ids, mask = laid_out(rows, head, pad, self._device)
+        room = ids.shape[1] - len(head) + max_new_tokens
+        cache = cache_for(head_cache, len(rows), room=room, shares=self._attends_to_heads)
         # PEFT's own `generate` swaps a method of the base model while it runs, and lanes run side by side.
         bare = bare_model(model)
         if decodes_plainly(bare):
@@ -301,11 +304,3 @@ class TransformersEngine:
     def close(self) -> None:
         self._adapted.clear()
         self._adapters.clear()
-
-
-def _cache_of(model: Any, head: Sequence[int], device: str) -> DynamicCache:
-    """Keys and values of the shared head, for one row."""
-    with torch.inference_mode():
-        return model(
-            input_ids=torch.tensor([list(head)], device=device), use_cache=True, logits_to_keep=1
-        ).past_key_values

@@ -12,18 +12,29 @@ from typing import Any
 
 import torch
 
-from policies.engines.decoding import decode, decodes_plainly, end_tokens, likeliest
+from policies.engines.answering_layers import written_out
+from policies.engines.decoding import (
+    cache_for,
+    cache_of,
+    decode,
+    decodes_plainly,
+    end_tokens,
+    laid_out,
+    likeliest,
+)
+from policies.engines.lanes import Lanes
 from policies.engines.models import bare_model
-from policies.engines.reserved_cache import roomy_cache
+from policies.engines.shared_head import attend_to_heads
 from policies.errors import NotEnoughData
-from policies.training.shared_prefixes import each_row_alone
+from policies.training.shared_prefixes import each_row_alone, parting
 
 _OPENING = 4  # tokens: "I", "'m", " sorry", ","
 _LEAST = 3  # characters; what is shorter stands in any answer
 _COMMON = 0.02  # of all refusals, for an opening to count
 _COVERED = 0.6  # of all refusals, for the common openings to speak for them
 _ANSWER = 24  # tokens; one that has not declined by then seldom does
-_BATCH = 80  # prompts
+_BATCH = 160  # prompts side by side
+_LEAST_ROWS = 32  # of a lane
 
 
 def refusal_openings(rows: Sequence[Mapping[str, Any]], tokenizer: Any) -> list[str]:
@@ -59,49 +70,50 @@ def refuses(model: Any, tokenizer: Any, prompts: Sequence[str], openings: Sequen
     return [any(opening in text for opening in openings) for text in told]
 
 
-@torch.no_grad()
 def first_words(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[str]:
-    """The first tokens of the greedy answer to each prompt, as text."""
+    """The first tokens of the greedy answer to each prompt, as text; as the policy would be served."""
     bare = bare_model(model)
-    told = [""] * len(prompts)
+    rows = [
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}], add_generation_prompt=True, return_dict=True
+        )["input_ids"]
+        for prompt in prompts
+    ]
+    head = rows[0][: min(parting(min(rows), max(rows)), min(map(len, rows)) - 1)]  # what all begin with
+    told = [""] * len(rows)
     # Padding costs as much as text.
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    with each_row_alone(bare):
-        for start in range(0, len(order), _BATCH):
-            batch = order[start : start + _BATCH]
-            asked = tokenizer.apply_chat_template(
-                [[{"role": "user", "content": prompts[index]}] for index in batch],
-                add_generation_prompt=True,
-                padding=True,
-                return_dict=True,
-                return_tensors="pt",
-                tokenizer_kwargs={"padding_side": "left"},
-            ).to(bare.device)
-            answers = _answers(bare, tokenizer, asked["input_ids"], asked["attention_mask"])
-            for index, text in zip(batch, tokenizer.batch_decode(answers), strict=True):
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+    with each_row_alone(bare), written_out(bare):
+        shares = attend_to_heads(bare)
+        cache = cache_of(bare, head, bare.device) if head else None
+
+        @torch.inference_mode()
+        def answered(batch: Sequence[int]) -> list[str]:
+            ends = [rows[index][len(head) :] for index in batch]
+            return tokenizer.batch_decode(_answers(bare, tokenizer, ends, head, cache, shares))
+
+        for batch, texts in Lanes().map_batches(answered, order, batch_size=_BATCH, least=_LEAST_ROWS):
+            for index, text in zip(batch, texts, strict=True):
                 told[index] = text
     return told
 
 
-def _answers(model: Any, tokenizer: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Greedy answers (rows, tokens) to rows padded on the left."""
+def _answers(
+    model: Any, tokenizer: Any, rows: Sequence[Sequence[int]], head: Sequence[int], known: Any, shares: bool
+) -> torch.Tensor:
+    """Greedy answers (rows, tokens) to rows that go on from `head`, whose cache is `known`."""
+    pad = tokenizer.pad_token_id
+    ids, mask = laid_out(rows, head, pad, model.device)
+    cache = cache_for(known, len(rows), room=ids.shape[1] - len(head) + _ANSWER, shares=shares)
     if decodes_plainly(model):
-        return decode(
-            model,
-            ids,
-            mask,
-            roomy_cache(len(model.base_model.layers), room=ids.shape[1] + _ANSWER),
-            limit=_ANSWER,
-            choose=likeliest,
-            ends=end_tokens(model, tokenizer),
-            pad=tokenizer.pad_token_id,
-        )
+        ends = end_tokens(model, tokenizer)
+        return decode(model, ids, mask, cache, limit=_ANSWER, choose=likeliest, ends=ends, pad=pad)
     told: torch.Tensor = model.generate(
         input_ids=ids,
         attention_mask=mask,
+        past_key_values=cache,
         max_new_tokens=_ANSWER,
         do_sample=False,
-        use_cache=True,
-        pad_token_id=tokenizer.pad_token_id,
+        pad_token_id=pad,
     )
     return told[:, ids.shape[1] :]

@@ -232,6 +232,7 @@ def each_row_alone(bare: Any) -> Iterator[None]:
     finally:
         if packed is not None:
             decoder.forward = packed
+        if bare.config._attn_implementation != attention:
             bare.set_attn_implementation(attention)
 
 

@@ -11,7 +11,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaDecoderLayer
 
-from policies.engines.answering_layers import AnsweringLayer, write_out_answering
+from policies.engines.answering_layers import AnsweringLayer, JoinedWeights, write_out_answering, written_out
+from policies.engines.llama_parts import groups_of
 from policies.engines.models import keep_layers, load_base, with_adapter
 from policies.engines.packed_weights import pack_weights
 from policies.engines.shared_head import attend_to_heads
@@ -34,6 +35,11 @@ def adapted(folder: Path, *, ours: bool, dtype: str = "float32", **options: Any)
     if ours:
         assert write_out_answering(told.get_base_model()) == len(told.get_base_model().model.layers)
     return told
+
+
+def frozen(folder: Path) -> Any:
+    model, _ = load_base(folder, dtype="float32", device="cpu")
+    return model.requires_grad_(False)
 
 
 @pytest.fixture
@@ -107,13 +113,12 @@ def test_bf16_is_as_near_to_fp32_as_the_layers_own(tiny_model: Path) -> None:
 def test_weights_are_views_that_copies_share_and_take_no_memory_twice(
     tiny_model: Path, tiny_adapter: Path
 ) -> None:
-    plain, _ = load_base(tiny_model, dtype="float32", device="cpu")
-    model, _ = load_base(tiny_model, dtype="float32", device="cpu")
+    plain = frozen(tiny_model)
+    model = frozen(tiny_model)
     count = len(model.model.layers)
     assert write_out_answering(model) == count
     for mine, theirs in zip(model.parameters(), plain.parameters(), strict=True):
         assert torch.equal(mine, theirs)
-        assert not mine.requires_grad
     attention = model.model.layers[0].self_attn
     assert (
         attention.k_proj.weight.untyped_storage().data_ptr()
@@ -121,6 +126,9 @@ def test_weights_are_views_that_copies_share_and_take_no_memory_twice(
     )
     before = said(model)
     shared = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]}
+    places = [one.data_ptr() for one in model.parameters()]
+    JoinedWeights(groups_of(model.model.layers[0])[0], packed=False)
+    assert [one.data_ptr() for one in model.parameters()] == places, "what is joined is not joined anew"
     with_one = with_adapter(copy.deepcopy(model, shared), tiny_adapter)
     layers = with_one.get_base_model().model.layers
     for mine, other in zip(model.model.layers, layers, strict=True):
@@ -135,7 +143,7 @@ def test_weights_are_views_that_copies_share_and_take_no_memory_twice(
 def test_what_is_not_told_here_is_left_to_the_modules(
     tiny_model: Path, options: dict[str, Any], theirs_called: list[int]
 ) -> None:
-    model, _ = load_base(tiny_model, dtype="float32", device="cpu")
+    model = frozen(tiny_model)
     write_out_answering(model)
     if "bias" in options:
         for layer in model.model.layers:
@@ -150,7 +158,7 @@ def test_what_is_not_told_here_is_left_to_the_modules(
 
 
 def test_with_gradients_it_is_the_layer_itself(tiny_model: Path, theirs_called: list[int]) -> None:
-    model, _ = load_base(tiny_model, dtype="float32", device="cpu")
+    model = frozen(tiny_model)
     write_out_answering(model)
     embedded = model.get_input_embeddings()(IDS).requires_grad_(True)
     model(inputs_embeds=embedded).logits.sum().backward()
@@ -159,9 +167,40 @@ def test_with_gradients_it_is_the_layer_itself(tiny_model: Path, theirs_called: 
     assert theirs_called
 
 
+def test_weights_that_are_trained_are_left(tiny_model: Path) -> None:
+    model, _ = load_base(tiny_model, dtype="float32", device="cpu")
+    assert write_out_answering(model) == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_being_trained_answers_by_its_adapters_as_they_are(
+    tiny_model: Path, theirs_called: list[int], dtype: str
+) -> None:
+    """Adapters are fp32 there, whatever the base is."""
+    model, _ = load_base(tiny_model, dtype=dtype, device="cpu")
+    model = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear")).eval()
+    bare = model.get_base_model()
+    before = [vars(layer).get("forward") for layer in bare.model.layers]
+    tolerance = 1e-4 if dtype == "float32" else 0.2
+    for seed in (3, 4):
+        generator = torch.Generator().manual_seed(seed)
+        for name, value in model.named_parameters():
+            if "lora_" in name:
+                value.data = torch.randn(value.shape, generator=generator) * 0.2
+        expected = said(model)
+        theirs_called.clear()
+        with written_out(bare):
+            told = said(bare)
+        assert not theirs_called
+        for mine, theirs in zip(told, expected, strict=True):
+            torch.testing.assert_close(mine, theirs, atol=tolerance, rtol=tolerance)
+    assert [vars(layer).get("forward") for layer in bare.model.layers] == before
+    assert all(value.requires_grad for name, value in model.named_parameters() if "lora_" in name)
+
+
 def test_a_judge_of_fewer_layers_is_written_out_too(tiny_model: Path, theirs_called: list[int]) -> None:
-    plain, _ = load_base(tiny_model, dtype="float32", device="cpu")
-    ours, _ = load_base(tiny_model, dtype="float32", device="cpu")
+    plain = frozen(tiny_model)
+    ours = frozen(tiny_model)
     for model in (plain, ours):
         keep_layers(model, 1)
     assert write_out_answering(ours) == 1
@@ -194,7 +233,7 @@ def test_packing_leaves_what_is_written_out(tiny_model: Path, monkeypatch: pytes
         "policies.engines.packed_weights._forward",
         lambda weight, _: packed.append(weight.shape) or (lambda x: torch.nn.functional.linear(x, weight)),
     )
-    model, _ = load_base(tiny_model, dtype="float32", device="cpu")
+    model = frozen(tiny_model)
     plain = said(model)
     layers = write_out_answering(model, packed=True)
     assert len(packed) == 4 * layers, "a product for each of a layer's inputs"

@@ -11,13 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GenerationConfig
 
-from policies.engines.decoding import decode, decodes_plainly, end_tokens, largest, likeliest
+from policies.engines.decoding import (
+    cache_for,
+    cache_of,
+    decode,
+    decodes_plainly,
+    end_tokens,
+    laid_out,
+    largest,
+    likeliest,
+)
 from policies.engines.models import load_base
-from policies.engines.reserved_cache import roomy_cache
+from policies.engines.shared_head import attend_to_heads
 
+BEGINNING = [5, 9]
 IDS = torch.arange(4, 44).view(4, 10)
 MASK = torch.ones(4, 10, dtype=torch.long)
-MASK[0, :3] = MASK[2, :7] = 0
+for row, start in enumerate((3, 0, 6, 1)):
+    MASK[row, :start] = 0
+    IDS[row, start : start + 2] = torch.tensor(BEGINNING)
+PADDED = list(zip(IDS.tolist(), MASK.tolist(), strict=True))
 
 
 def logits_of(rows: int, size: int, seed: int, kinds: int | None, dtype: torch.dtype) -> torch.Tensor:
@@ -60,8 +73,8 @@ def test_what_is_no_number_is_not_passed_over() -> None:
     assert likeliest(logits).tolist() == logits.argmax(-1).tolist() == [300]
 
 
-@pytest.mark.parametrize("reserved", [False, True])
-def test_answers_are_those_of_generate(tiny_model: Path, reserved: bool) -> None:
+@pytest.mark.parametrize("head", ["none", "reserved", "shared"])
+def test_answers_are_those_of_generate(tiny_model: Path, head: str) -> None:
     model, tokenizer = load_base(tiny_model, dtype="float32", device="cpu")
     pad = tokenizer.pad_token_id
     with torch.inference_mode():
@@ -78,8 +91,14 @@ def test_answers_are_those_of_generate(tiny_model: Path, reserved: bool) -> None
             pad_token_id=pad,
             eos_token_id=sorted(ends),
         )[:, 10:]
-        cache = roomy_cache(len(model.model.layers), room=16) if reserved else None
-        told = decode(model, IDS, MASK, cache, limit=6, choose=likeliest, ends=ends, pad=pad)
+        rows = [[one for one, seen in zip(ids, mask, strict=True) if seen] for ids, mask in PADDED]
+        begin = BEGINNING if head != "none" else []
+        ids, mask = laid_out([row[len(begin) :] for row in rows], begin, pad, "cpu")
+        known = cache_of(model, begin, "cpu") if begin else None
+        shares = head == "shared" and attend_to_heads(model)
+        assert shares == (head == "shared")
+        cache = cache_for(known, len(rows), room=ids.shape[1] + 6, shares=shares)
+        told = decode(model, ids, mask, cache, limit=6, choose=likeliest, ends=ends, pad=pad)
     assert decodes_plainly(model)
     assert told.tolist() == expected.tolist()
     assert (told[1] == pad).sum() >= 3
