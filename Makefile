@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: install run test test-rules test-postgres lint test-slow bench bench-training bench-sampling bench-lanes bench-arithmetic bench-packing bench-judging judge simulate clean
+.PHONY: install run test test-rules test-postgres lint test-slow bench bench-training bench-sampling bench-lanes bench-arithmetic bench-packing bench-answering bench-judging judge simulate clean
 
 install: $(VENV)/.installed
 
@@ -55,6 +55,9 @@ bench-arithmetic: install  ## seconds of asking and judging in fp32 and in bf16,
 
 bench-packing: install  ## seconds of asking with weights packed for AMX and with plain ones
 	$(BIN)/python benchmarks/packing.py
+
+bench-answering: install  ## seconds of asking by layers written out and by transformers' and PEFT's modules
+	$(BIN)/python benchmarks/answering.py
 
 bench-judging: install  ## verdicts per second, shared prefix and constrained labels against generating
 	$(BIN)/python benchmarks/judging.py

@@ -3,9 +3,9 @@
     python benchmarks/lanes.py [--count N] [--rounds N] [--threads N] [--models DIR]
 
 Direct questions of the bank are asked greedily, 40 tokens each, and the answers judged by the shipped judge.
-*One lane* is a batch at a time on all threads, *two* is what is done on a CPU with two cores or more
-(policies/engines/lanes.py), with as many rows at work. After a warm-up of each way rounds alternate, so that
-a busy machine slows both alike; the ratio is of the fastest rounds.
+*One lane* is a batch at a time on all threads, *two* is what is done on a CPU with two cores or more, each
+on half of the threads (policies/engines/lanes.py), with as many rows at work. After a warm-up of each way
+rounds alternate, so that a busy machine slows both alike; the ratio is of the fastest rounds.
 """
 
 from __future__ import annotations

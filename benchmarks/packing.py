@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from unittest.mock import patch
 
 import torch
 from rounds import fastest_rounds, options_of, start_as_a_worker
 
+from policies.engines import packed_weights
 from policies.engines.models import EMBEDDED, resolve_model
 from policies.engines.transformers_engine import TransformersEngine
 from policies.records import PLAIN, Ask, Policy, Sampling
@@ -25,16 +27,13 @@ def main() -> int:
     """Exit status as the module says."""
     options = options_of(__doc__, count=256, rounds=3).parse_args()
     folder = resolve_model(EMBEDDED, cache_dir=options.models)
-    engines = {
-        name: TransformersEngine(model_path=folder, threads=options.threads, share_heads=True)
-        for name in ("plain", "packed")
-    }
-    layers = [one for one in engines["plain"]._model.modules() if "forward" in vars(one)]
-    if not layers:
+    if not packed_weights.has_tiles(torch.device("cpu"), torch.bfloat16):
         print("this processor has no tiles for bf16: nothing is packed, there is nothing to compare")
         return 0
-    for layer in layers:
-        del layer.forward
+    made = partial(TransformersEngine, model_path=folder, threads=options.threads, share_heads=True)
+    with patch.object(packed_weights, "has_tiles", lambda *_: False):
+        engines = {"plain": made()}
+    engines["packed"] = made()
     policy = Policy(engines["plain"].base_digest)
     prompts = sorted(load_bank(["direct"]), key=lambda prompt: prompt.digest)[: options.count]
     asks = [Ask(one, Sampling(32, 0.0, 1, PLAIN), 0) for one in prompts]

@@ -23,7 +23,7 @@ def pack_weights(model: Any) -> int:
     None where the processor has no tiles for bf16 or torch no such product. As many bytes as the weights have
     are taken once more. Layers that are written out (policies.engines.answering_layers) make their own.
     """
-    if not _has_tiles(model.device, model.dtype):
+    if not has_tiles(model.device, model.dtype):
         return 0
     written = {
         id(module) for layer in model.modules() if "forward" in layer.__dict__ for module in layer.modules()
@@ -39,12 +39,13 @@ def pack_weights(model: Any) -> int:
 def product(weight: torch.Tensor, *, packed: bool) -> Callable[[torch.Tensor], torch.Tensor]:
     """x (T, ins) → x times `weight` (outs, ins), transposed; with `packed` as `pack_weights` has it, where
     the processor has tiles."""
-    if packed and _has_tiles(weight.device, weight.dtype):
+    if packed and has_tiles(weight.device, weight.dtype):
         return _forward(weight, None)
     return lambda x: linear(x, weight)
 
 
-def _has_tiles(device: torch.device, dtype: torch.dtype) -> bool:
+def has_tiles(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether products on `device` in `dtype` can read weights in the order of its tiles."""
     known = hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(
         torch.ops.mkldnn, "_reorder_linear_weight"
     )

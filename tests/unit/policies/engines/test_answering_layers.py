@@ -228,7 +228,7 @@ def test_the_engine_answers_by_them_alone(
 
 def test_packing_leaves_what_is_written_out(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed: list[torch.Size] = []
-    monkeypatch.setattr("policies.engines.packed_weights._has_tiles", lambda *_: True)
+    monkeypatch.setattr("policies.engines.packed_weights.has_tiles", lambda *_: True)
     monkeypatch.setattr(
         "policies.engines.packed_weights._forward",
         lambda weight, _: packed.append(weight.shape) or (lambda x: torch.nn.functional.linear(x, weight)),
