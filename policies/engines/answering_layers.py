@@ -8,7 +8,7 @@ their adapters' two factors. The same numbers but for rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,9 @@ from policies.engines.llama_parts import (
     rms_norm,
     rotated,
 )
-from policies.engines.packed_weights import product
+from policies.engines.packed_weights import has_tiles, product
+
+_FEW_ROWS = 256  # of a product
 
 
 def write_out_answering(model: Any, *, packed: bool = False) -> int:
@@ -86,10 +88,31 @@ class JoinedWeights:
         joined = _in_one(weights)
         for weight, part in zip(weights, joined.split([len(one) for one in weights]), strict=True):
             weight.data = part
-        self.multiply = product(joined, packed=packed)
+        tiles = packed and has_tiles(joined.device, joined.dtype)
+        apart = len(weights) > 1 and not tiles
+        self.multiply = _part_by_part(weights, joined) if apart else product(joined, packed=packed)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> JoinedWeights:
         return self
+
+
+def _part_by_part(
+    weights: Sequence[torch.Tensor], joined: torch.Tensor
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """x → x times `joined`, transposed; of few rows each part by itself, into its place: in fp32 on a Zen 3
+    64 rows took 3.5 ms with the halves of a gated MLP so, and 4.1 ms with both at once; of 2,000 it is the
+    other way round."""
+    parts, sizes = [one.detach().t() for one in weights], [len(one) for one in weights]
+
+    def multiply(x: torch.Tensor) -> torch.Tensor:
+        if len(x) > _FEW_ROWS:
+            return linear(x, joined)
+        told = x.new_empty(len(x), len(joined))
+        for part, place in zip(parts, told.split(sizes, 1), strict=True):
+            torch.mm(x, part, out=place)
+        return told
+
+    return multiply
 
 
 def _in_one(weights: Sequence[torch.Tensor]) -> torch.Tensor:

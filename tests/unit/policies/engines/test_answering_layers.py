@@ -79,10 +79,18 @@ def said(model: Any) -> list[torch.Tensor]:
         {"alpha_pattern": {"up_proj": 5}},
     ],
 )
-@pytest.mark.parametrize("attention", ["sdpa", "eager", "shared heads"])
+@pytest.mark.parametrize(
+    ("attention", "few"), [("sdpa", 256), ("eager", 256), ("shared heads", 256), ("sdpa", 0)]
+)
 def test_what_is_said_is_what_the_layers_say(
-    tiny_model: Path, theirs_called: list[int], options: dict[str, Any], attention: str
+    tiny_model: Path,
+    theirs_called: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    attention: str,
+    few: int,
 ) -> None:
+    monkeypatch.setattr("policies.engines.answering_layers._FEW_ROWS", few)
     theirs, ours = (adapted(tiny_model, ours=mine, **options) for mine in (False, True))
     for model in (theirs, ours):
         if attention == "shared heads":
@@ -228,7 +236,8 @@ def test_the_engine_answers_by_them_alone(
 
 def test_packing_leaves_what_is_written_out(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed: list[torch.Size] = []
-    monkeypatch.setattr("policies.engines.packed_weights.has_tiles", lambda *_: True)
+    for place in ("packed_weights", "answering_layers"):
+        monkeypatch.setattr(f"policies.engines.{place}.has_tiles", lambda *_: True)
     monkeypatch.setattr(
         "policies.engines.packed_weights._forward",
         lambda weight, _: packed.append(weight.shape) or (lambda x: torch.nn.functional.linear(x, weight)),
