@@ -21,8 +21,18 @@ from judges.rubric import Rubric
 from policies.cares import LABELS, Label
 from policies.digests import digest_of
 from policies.engines.adapters import CARD_FILE, adapter_digest
+from policies.engines.answering_layers import for_last_tokens
 from policies.engines.lanes import Lanes
-from policies.engines.models import keep_layers, load_base, model_digest, pick_device, with_adapter
+from policies.engines.models import (
+    PLAIN_DECODERS,
+    bare_model,
+    keep_layers,
+    load_base,
+    model_digest,
+    pick_device,
+    with_adapter,
+)
+from policies.engines.packed_weights import MANY_ROWS
 from policies.errors import JudgeError
 from policies.records import Prompt, Response, Verdict
 
@@ -238,16 +248,21 @@ def label_logits(
                 for layer in prefix.layers
             ]
         )
-    output = model(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=(mask.cumsum(-1) - 1).clamp_min(0)[:, len(shared) :],
-        past_key_values=cache,
-        use_cache=cache is not None,
-        # Not 1: a slice of the batch would be multiplied as a batch of matrices, the vocabulary's 28 million
-        # weights copied for each row, which took 30 % of a batch's time.
-        logits_to_keep=torch.tensor([-1], device=model.device),
-    )
+    given = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "position_ids": (mask.cumsum(-1) - 1).clamp_min(0)[:, len(shared) :],
+        "past_key_values": cache,
+        "use_cache": cache is not None,
+    }
+    bare = bare_model(model)
+    if bare.config.model_type in PLAIN_DECODERS and bare.lm_head.bias is None:
+        decoder = bare.base_model
+        last = decoder(**given, **for_last_tokens(decoder)).last_hidden_state[:, -1]
+        return (last @ bare.lm_head.weight[head.label_ids].t()).float()
+    # Not 1: a slice of the batch would be multiplied as a batch of matrices, the vocabulary's 28 million
+    # weights copied for each row, which took 30 % of a batch's time.
+    output = model(**given, logits_to_keep=torch.tensor([-1], device=model.device))
     return output.logits[:, -1, head.label_ids].float()
 
 
@@ -267,6 +282,6 @@ def _check_depth(folder: Path, layers: int | None) -> None:
 
 def _with_adapter(model: Any, folder: Path) -> Any:
     try:
-        return with_adapter(model, folder)
+        return with_adapter(model, folder, packed_for=MANY_ROWS)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise JudgeError(f"judge adapter {folder} does not fit its base model: {error}") from error

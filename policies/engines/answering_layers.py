@@ -31,24 +31,25 @@ from policies.engines.llama_parts import (
     rms_norm,
     rotated,
 )
-from policies.engines.packed_weights import has_tiles, product
+from policies.engines.packed_weights import is_packed, product
 
 _FEW_ROWS = 256  # of a product
 
 
-def write_out_answering(model: Any, *, packed: bool = False) -> int:
+def write_out_answering(model: Any, *, packed_for: int | None = None) -> int:
     """Let the Llama layers of `model`, a causal language model on a CPU, compute so; how many those are.
 
     For a model that answers and whose weights stay as they are, its adapter already in it: with gradients it
     computes as before. Called again with an adapter that has been put on since, it takes that over. Layers
     that hold what is not told here (biases, DoRA, merged adapters, weights that are trained) are left. The
-    modules' weights become views of the joined ones, so that these take no memory; `packed`: for products of
-    few rows in the order of the processor's tiles, where it has some (policies.engines.packed_weights).
+    modules' weights become views of the joined ones, so that these take no memory; `packed_for`: with packed
+    copies, where products of so many rows gain by them (policies.engines.packed_weights).
     """
     if model.device.type != "cpu":
         return 0
     count = 0
-    for layer in plain_layers(model.base_model):
+    layers = plain_layers(model.base_model)
+    for layer in layers:
         before = layer.__dict__.pop("forward", None)
         adapters = adapters_of(layer)
         if adapters is None:
@@ -56,9 +57,9 @@ def write_out_answering(model: Any, *, packed: bool = False) -> int:
         weights = (
             before.weights
             if isinstance(before, AnsweringLayer)
-            else tuple(JoinedWeights(modules, packed=packed) for modules in groups_of(layer))
+            else tuple(JoinedWeights(modules, packed_for=packed_for) for modules in groups_of(layer))
         )
-        layer.forward = AnsweringLayer(layer, weights, adapters)
+        layer.forward = AnsweringLayer(layer, weights, adapters, last=layer is layers[-1])
         count += 1
     return count
 
@@ -77,20 +78,25 @@ def written_out(model: Any) -> Iterator[None]:
                 layer.forward = forward
 
 
+def for_last_tokens(decoder: Any) -> dict[str, bool]:
+    """What `decoder` is to be called with where nothing but each row's last token is looked at."""
+    forward = vars(decoder.layers[-1]).get("forward")
+    return {"last_alone": True} if isinstance(forward, AnsweringLayer) and forward.last else {}
+
+
 class JoinedWeights:
     """Weights (outs, ins) of linear modules of one input, one below the other.
 
     Copies of a model share them, as they share its other tensors.
     """
 
-    def __init__(self, modules: Sequence[Any], *, packed: bool) -> None:
+    def __init__(self, modules: Sequence[Any], *, packed_for: int | None) -> None:
         weights = [base_of(module).weight for module in modules]
         joined = _in_one(weights)
         for weight, part in zip(weights, joined.split([len(one) for one in weights]), strict=True):
             weight.data = part
-        tiles = packed and has_tiles(joined.device, joined.dtype)
-        apart = len(weights) > 1 and not tiles
-        self.multiply = _part_by_part(weights, joined) if apart else product(joined, packed=packed)
+        apart = len(weights) > 1 and not is_packed(joined, packed_for)
+        self.multiply = _part_by_part(weights, joined) if apart else product(joined, packed_for=packed_for)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> JoinedWeights:
         return self
@@ -132,9 +138,9 @@ class AnsweringLayer:
     """The forward of one layer."""
 
     def __init__(
-        self, layer: LlamaDecoderLayer, weights: tuple[JoinedWeights, ...], adapters: Adapters
+        self, layer: LlamaDecoderLayer, weights: tuple[JoinedWeights, ...], adapters: Adapters, *, last: bool
     ) -> None:
-        self._layer, self.weights = layer, weights
+        self._layer, self.weights, self.last = layer, weights, last
         self._heads = heads_of(layer)
         self._factors = [
             _factors(group, [base_of(module).weight for module in modules])
@@ -149,8 +155,12 @@ class AnsweringLayer:
         position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
         **given: Any,
     ) -> torch.Tensor:
-        """`hidden_states` (rows, tokens, size), and what a decoder gives to its layers."""
-        layer = self._layer
+        """`hidden_states` (rows, tokens, size), and what a decoder gives to its layers.
+
+        With `last_alone` (`for_last_tokens`) the last layer tells of each row's last token alone: (rows, 1,
+        size). The others' keys and values are all that is needed of them there.
+        """
+        layer, alone = self._layer, given.pop("last_alone", False) and self.last
         if torch.is_grad_enabled() or position_embeddings is None:
             theirs: torch.Tensor = type(layer).forward(
                 layer,
@@ -163,21 +173,26 @@ class AnsweringLayer:
             return theirs
         rows, tokens, size = hidden_states.shape
         x = hidden_states.reshape(-1, size)
+        asked = 1 if alone else tokens
         attended = self._attended(
-            x.view(rows, tokens, size), attention_mask, past_key_values, position_embeddings, given
+            x.view(rows, tokens, size), asked, attention_mask, past_key_values, position_embeddings, given
         )
+        if alone:
+            x = x.view(rows, tokens, size)[:, -1]
         middle = self._product(1, attended.reshape(len(x), -1)).add_(x)
         gate, up = self._product(2, rms_norm(middle, layer.post_attention_layernorm)[0]).chunk(2, 1)
-        return self._product(3, silu(gate).mul_(up)).add_(middle).view(rows, tokens, size)
+        return self._product(3, silu(gate).mul_(up)).add_(middle).view(rows, asked, size)
 
     def _attended(
         self,
         x: torch.Tensor,
+        asked: int,
         mask: torch.Tensor | None,
         cache: Any,
         positions: tuple[torch.Tensor, torch.Tensor],
         given: dict[str, Any],
     ) -> torch.Tensor:
+        """Of each row's last `asked` tokens."""
         attention = self._layer.self_attn
         rows, tokens, size = x.shape
         heads, groups, each = self._heads
@@ -192,6 +207,9 @@ class AnsweringLayer:
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(
             attention.config._attn_implementation, eager_attention_forward
         )
+        if asked < tokens:
+            query = query[:, :, -asked:]
+            mask = None if mask is None else mask[:, :, -asked:]
         told, _ = attend(attention, query, key, value, mask, dropout=0.0, scaling=attention.scaling, **given)
         attended: torch.Tensor = told
         return attended

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from policies.engines.answering_layers import for_last_tokens
 from policies.engines.models import PLAIN_DECODERS
 from policies.engines.reserved_cache import reserved_cache
 from policies.engines.shared_head import shared_head_cache
@@ -55,7 +56,7 @@ def decode(
     finished = torch.zeros(rows, dtype=torch.bool, device=ids.device)
     stops = torch.tensor(sorted(ends), device=ids.device)
     told: list[torch.Tensor] = []
-    step = ids[:, known:]
+    step, told_alone = ids[:, known:], for_last_tokens(model.base_model)
     for end in range(width, width + limit):
         output = model(
             input_ids=step,
@@ -64,6 +65,7 @@ def decode(
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **told_alone,
         )
         cache = output.past_key_values
         tokens = choose(output.logits[:, -1]).masked_fill(finished, pad)

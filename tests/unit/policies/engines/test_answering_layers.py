@@ -11,7 +11,14 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaDecoderLayer
 
-from policies.engines.answering_layers import AnsweringLayer, JoinedWeights, write_out_answering, written_out
+from policies.engines.answering_layers import (
+    AnsweringLayer,
+    JoinedWeights,
+    for_last_tokens,
+    write_out_answering,
+    written_out,
+)
+from policies.engines.decoding import cache_for, cache_of
 from policies.engines.llama_parts import groups_of
 from policies.engines.models import keep_layers, load_base, with_adapter
 from policies.engines.packed_weights import pack_weights
@@ -105,6 +112,48 @@ def test_what_is_said_is_what_the_layers_say(
     assert not theirs_called
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "eager", "shared heads"])
+@pytest.mark.parametrize("shared", [0, 3])
+def test_the_last_layer_alone_may_tell_of_last_tokens_alone(
+    tiny_model: Path, attention: str, shared: int
+) -> None:
+    model = adapted(tiny_model, ours=True).get_base_model()
+    if attention == "shared heads":
+        assert attend_to_heads(model)
+    else:
+        model.set_attn_implementation(attention)
+    decoder, shapes = model.model, []
+    with torch.inference_mode():
+        head = IDS[:1, :shared]
+        whole_mask = torch.cat((torch.ones(3, shared, dtype=torch.long), MASK), 1)
+        told = []
+        for given in ({}, for_last_tokens(decoder)):
+            cache = cache_of(model, head[0].tolist(), "cpu") if shared else None
+            held = cache_for(cache, 3, room=20, shares=attention == "shared heads") if shared else None
+            states = decoder(
+                input_ids=IDS,
+                attention_mask=whole_mask,
+                position_ids=(whole_mask.cumsum(-1) - 1).clamp_min(0)[:, shared:],
+                past_key_values=held,
+                use_cache=held is not None,
+                **given,
+            ).last_hidden_state
+            shapes.append(states.shape[1])
+            told.append(states[:, -1])
+    assert shapes == [10, 1]
+    torch.testing.assert_close(told[1], told[0], atol=1e-5, rtol=1e-5)
+
+
+def test_layers_that_are_not_written_out_are_asked_for_all_tokens(tiny_model: Path) -> None:
+    model = frozen(tiny_model)
+    assert for_last_tokens(model.model) == {}
+    write_out_answering(model)
+    keep_layers(model, 1)
+    assert for_last_tokens(model.model) == {}, "written out before its last layer went"
+    write_out_answering(model)
+    assert for_last_tokens(model.model) == {"last_alone": True}
+
+
 def test_bf16_is_as_near_to_fp32_as_the_layers_own(tiny_model: Path) -> None:
     exact = said(adapted(tiny_model, ours=False))
     theirs = said(adapted(tiny_model, ours=False, dtype="bfloat16"))
@@ -135,7 +184,7 @@ def test_weights_are_views_that_copies_share_and_take_no_memory_twice(
     before = said(model)
     shared = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]}
     places = [one.data_ptr() for one in model.parameters()]
-    JoinedWeights(groups_of(model.model.layers[0])[0], packed=False)
+    JoinedWeights(groups_of(model.model.layers[0])[0], packed_for=None)
     assert [one.data_ptr() for one in model.parameters()] == places, "what is joined is not joined anew"
     with_one = with_adapter(copy.deepcopy(model, shared), tiny_adapter)
     layers = with_one.get_base_model().model.layers
@@ -236,15 +285,14 @@ def test_the_engine_answers_by_them_alone(
 
 def test_packing_leaves_what_is_written_out(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed: list[torch.Size] = []
-    for place in ("packed_weights", "answering_layers"):
-        monkeypatch.setattr(f"policies.engines.{place}.has_tiles", lambda *_: True)
+    monkeypatch.setattr("policies.engines.packed_weights.most_rows", lambda *_: 256)
     monkeypatch.setattr(
         "policies.engines.packed_weights._forward",
-        lambda weight, _: packed.append(weight.shape) or (lambda x: torch.nn.functional.linear(x, weight)),
+        lambda weight, *_: packed.append(weight.shape) or (lambda x: torch.nn.functional.linear(x, weight)),
     )
     model = frozen(tiny_model)
     plain = said(model)
-    layers = write_out_answering(model, packed=True)
+    layers = write_out_answering(model, packed_for=64)
     assert len(packed) == 4 * layers, "a product for each of a layer's inputs"
     assert pack_weights(model) == 1, "the vocabulary's"
     for mine, theirs in zip(said(model), plain, strict=True):

@@ -1,4 +1,4 @@
-"""Packed weights: the same products, of a model that answers, where the processor has tiles for bf16."""
+"""Packed weights: the same products, of a model that answers, on the processors that gain by them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from policies.engines import packed_weights
 from policies.engines.models import load_base
-from policies.engines.packed_weights import pack_weights
+from policies.engines.packed_weights import FEW_ROWS, MANY_ROWS, most_rows, pack_weights, product
 
 TILES = bool(torch.cpu.get_capabilities().get("amx_bf16")) and not torch.cuda.is_available()
 with_tiles = pytest.mark.skipif(not TILES, reason="this processor has no tiles for bf16")
@@ -60,12 +60,53 @@ def test_gradients_go_through_the_plain_weights(tiny_model: Path) -> None:
     assert embedded.grad.abs().sum() > 0
 
 
+CPU = torch.device("cpu")
+ZEN_3 = {"avx2": True, "cpu_name": "AMD EPYC 7B13"}
+
+
+def a_processor(monkeypatch: pytest.MonkeyPatch, told: dict[str, object]) -> None:
+    monkeypatch.setattr(packed_weights.torch.cpu, "get_capabilities", lambda: told)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 1025])
+def test_products_in_fp32_are_those_of_the_plain_layer(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    a_processor(monkeypatch, ZEN_3)
+    torch.manual_seed(rows)
+    weight, x = torch.randn(960, 576), torch.randn(rows, 576)
+    multiply = product(weight, packed_for=MANY_ROWS)
+    exact = x.double() @ weight.t().double()  # of about 24 each
+    with torch.inference_mode():
+        assert (multiply(x).double() - exact).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("told", "dtype", "rows", "gains"),
+    [
+        ({"amx_bf16": True, "avx512_f": True}, torch.bfloat16, FEW_ROWS, True),
+        ({"amx_bf16": True, "avx512_f": True}, torch.bfloat16, MANY_ROWS, False),
+        ({"amx_bf16": True, "avx512_f": True}, torch.float32, FEW_ROWS, False),
+        ({"avx512_bf16": True, "avx512_f": True}, torch.bfloat16, FEW_ROWS, False),
+        (ZEN_3, torch.float32, FEW_ROWS, True),
+        (ZEN_3, torch.float32, MANY_ROWS, True),
+        (ZEN_3, torch.bfloat16, FEW_ROWS, False),
+        ({**ZEN_3, "avx512_f": True}, torch.float32, FEW_ROWS, False),
+        ({**ZEN_3, "cpu_name": "Intel(R) Core(TM) i7-8650U"}, torch.float32, FEW_ROWS, False),
+    ],
+)
+def test_it_goes_by_the_kind_of_processor(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, object], dtype: torch.dtype, rows: int, gains: bool
+) -> None:
+    a_processor(monkeypatch, told)
+    assert (rows <= most_rows(CPU, dtype)) is gains
+    assert packed_weights.is_packed(torch.empty(2, 2, dtype=dtype), rows) is gains
+    assert not packed_weights.is_packed(torch.empty(2, 2, dtype=dtype), None)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_without_tiles_or_in_fp32_nothing_is_changed(
+def test_where_nothing_is_gained_nothing_is_changed(
     tiny_model: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if dtype == "bfloat16":
-        monkeypatch.setattr(packed_weights.torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    a_processor(monkeypatch, {"avx512_bf16": True})
     model, _ = load_base(tiny_model, dtype=dtype, device="cpu")
     assert pack_weights(model) == 0
     assert not any("forward" in vars(one) for one in model.modules() if type(one) is torch.nn.Linear)
