@@ -58,6 +58,18 @@ def test_probabilities_are_the_softmax_over_the_three_label_tokens(tiny_model: P
     torch.testing.assert_close(torch.tensor(made.label_probabilities([ids])[0]), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("layers", [None, 1])
+def test_the_whole_models_logits_are_the_labels_where_a_decoder_may_do_more_with_them(
+    tiny_model: Path, tiny_adapter: Path, monkeypatch: pytest.MonkeyPatch, layers: int | None
+) -> None:
+    """Some scale or cap their logits; those are asked for all of the vocabulary."""
+    adapter = tiny_adapter if layers is None else None
+    plain = torch.tensor(chances(judge(tiny_model, adapter_path=adapter, layers=layers), asked()))
+    monkeypatch.setattr("judges.local.PLAIN_DECODERS", frozenset())
+    whole = torch.tensor(chances(judge(tiny_model, adapter_path=adapter, layers=layers), asked()))
+    torch.testing.assert_close(plain, whole, atol=1e-5, rtol=0)
+
+
 def test_verdicts_do_not_depend_on_their_neighbours(tiny_model: Path) -> None:
     made = judge(tiny_model)
     together = torch.tensor(chances(made, asked()))
