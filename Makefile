@@ -53,7 +53,7 @@ bench-lanes: install  ## seconds of asking and judging, two batches side by side
 bench-arithmetic: install  ## seconds of asking and judging in fp32 and in bf16, and which one is taken here
 	$(BIN)/python benchmarks/arithmetic.py
 
-bench-packing: install  ## seconds of asking and judging with packed weights and with plain ones
+bench-packing: install  ## seconds of asking with packed weights and with plain ones
 	$(BIN)/python benchmarks/packing.py
 
 bench-answering: install  ## seconds of asking by layers written out and by transformers' and PEFT's modules

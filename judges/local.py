@@ -32,7 +32,6 @@ from policies.engines.models import (
     pick_device,
     with_adapter,
 )
-from policies.engines.packed_weights import MANY_ROWS
 from policies.errors import JudgeError
 from policies.records import Prompt, Response, Verdict
 
@@ -282,6 +281,6 @@ def _check_depth(folder: Path, layers: int | None) -> None:
 
 def _with_adapter(model: Any, folder: Path) -> Any:
     try:
-        return with_adapter(model, folder, packed_for=MANY_ROWS)
+        return with_adapter(model, folder)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise JudgeError(f"judge adapter {folder} does not fit its base model: {error}") from error

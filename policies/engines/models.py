@@ -298,9 +298,8 @@ def keep_layers(model: Any, layers: int) -> None:
     model.config.num_hidden_layers = layers
 
 
-def with_adapter(model: Any, folder: Path, *, packed_for: int | None = None) -> Any:
+def with_adapter(model: Any, folder: Path) -> Any:
     """`model` with the LoRA adapter of `folder` on top, for answering; the adapter is in the base's type.
-    `packed_for` as policies.engines.answering_layers has it, for a model that is not yet written out.
 
     ValueError or RuntimeError where it does not fit or is damaged. It is not merged: a small change added to
     a bf16 weight rounds back to the weight, and is gone.
@@ -320,5 +319,5 @@ def with_adapter(model: Any, folder: Path, *, packed_for: int | None = None) -> 
     adapted = adapted.to(model.dtype).eval()
     fuse_lora(adapted)
     adapted.requires_grad_(False)
-    write_out_answering(bare_model(adapted), packed_for=packed_for)
+    write_out_answering(bare_model(adapted))
     return adapted
