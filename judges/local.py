@@ -255,7 +255,8 @@ def label_logits(
         "use_cache": cache is not None,
     }
     bare = bare_model(model)
-    if bare.config.model_type in PLAIN_DECODERS and bare.lm_head.bias is None:
+    # An adapter may hold something of the projection, too; then it is asked, not read.
+    if bare.config.model_type in PLAIN_DECODERS and type(bare.lm_head) is torch.nn.Linear:
         decoder = bare.base_model
         last = decoder(**given, **for_last_tokens(decoder)).last_hidden_state[:, -1]
         return (last @ bare.lm_head.weight[head.label_ids].t()).float()

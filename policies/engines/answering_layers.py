@@ -31,25 +31,24 @@ from policies.engines.llama_parts import (
     rms_norm,
     rotated,
 )
-from policies.engines.packed_weights import is_packed, product
+from policies.engines.packed_weights import most_rows, product
 
 _FEW_ROWS = 256  # of a product
 
 
-def write_out_answering(model: Any, *, packed_for: int | None = None) -> int:
+def write_out_answering(model: Any, *, packed: bool = False) -> int:
     """Let the Llama layers of `model`, a causal language model on a CPU, compute so; how many those are.
 
     For a model that answers and whose weights stay as they are, its adapter already in it: with gradients it
     computes as before. Called again with an adapter that has been put on since, it takes that over. Layers
     that hold what is not told here (biases, DoRA, merged adapters, weights that are trained) are left. The
-    modules' weights become views of the joined ones, so that these take no memory; `packed_for`: with packed
-    copies, where products of so many rows gain by them (policies.engines.packed_weights).
+    modules' weights become views of the joined ones, so that these take no memory; `packed`: with a
+    packed copy beside them, where products gain by it (policies.engines.packed_weights).
     """
     if model.device.type != "cpu":
         return 0
     count = 0
-    layers = plain_layers(model.base_model)
-    for layer in layers:
+    for layer in plain_layers(model.base_model):
         before = layer.__dict__.pop("forward", None)
         adapters = adapters_of(layer)
         if adapters is None:
@@ -57,9 +56,9 @@ def write_out_answering(model: Any, *, packed_for: int | None = None) -> int:
         weights = (
             before.weights
             if isinstance(before, AnsweringLayer)
-            else tuple(JoinedWeights(modules, packed_for=packed_for) for modules in groups_of(layer))
+            else tuple(JoinedWeights(modules, packed=packed) for modules in groups_of(layer))
         )
-        layer.forward = AnsweringLayer(layer, weights, adapters, last=layer is layers[-1])
+        layer.forward = AnsweringLayer(layer, weights, adapters)
         count += 1
     return count
 
@@ -78,10 +77,10 @@ def written_out(model: Any) -> Iterator[None]:
                 layer.forward = forward
 
 
-def for_last_tokens(decoder: Any) -> dict[str, bool]:
+def for_last_tokens(decoder: Any) -> dict[str, AnsweringLayer]:
     """What `decoder` is to be called with where nothing but each row's last token is looked at."""
     forward = vars(decoder.layers[-1]).get("forward")
-    return {"last_alone": True} if isinstance(forward, AnsweringLayer) and forward.last else {}
+    return {"last_alone": forward} if isinstance(forward, AnsweringLayer) else {}
 
 
 class JoinedWeights:
@@ -90,13 +89,13 @@ class JoinedWeights:
     Copies of a model share them, as they share its other tensors.
     """
 
-    def __init__(self, modules: Sequence[Any], *, packed_for: int | None) -> None:
+    def __init__(self, modules: Sequence[Any], *, packed: bool) -> None:
         weights = [base_of(module).weight for module in modules]
         joined = _in_one(weights)
         for weight, part in zip(weights, joined.split([len(one) for one in weights]), strict=True):
             weight.data = part
-        apart = len(weights) > 1 and not is_packed(joined, packed_for)
-        self.multiply = _part_by_part(weights, joined) if apart else product(joined, packed_for=packed_for)
+        apart = len(weights) > 1 and not (packed and most_rows(joined.device, joined.dtype))
+        self.multiply = _part_by_part(weights, joined) if apart else product(joined, packed=packed)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> JoinedWeights:
         return self
@@ -138,9 +137,9 @@ class AnsweringLayer:
     """The forward of one layer."""
 
     def __init__(
-        self, layer: LlamaDecoderLayer, weights: tuple[JoinedWeights, ...], adapters: Adapters, *, last: bool
+        self, layer: LlamaDecoderLayer, weights: tuple[JoinedWeights, ...], adapters: Adapters
     ) -> None:
-        self._layer, self.weights, self.last = layer, weights, last
+        self._layer, self.weights = layer, weights
         self._heads = heads_of(layer)
         self._factors = [
             _factors(group, [base_of(module).weight for module in modules])
@@ -157,10 +156,10 @@ class AnsweringLayer:
     ) -> torch.Tensor:
         """`hidden_states` (rows, tokens, size), and what a decoder gives to its layers.
 
-        With `last_alone` (`for_last_tokens`) the last layer tells of each row's last token alone: (rows, 1,
+        The layer that `last_alone` names (`for_last_tokens`) tells of each row's last token alone: (rows, 1,
         size). The others' keys and values are all that is needed of them there.
         """
-        layer, alone = self._layer, given.pop("last_alone", False) and self.last
+        layer, alone = self._layer, given.pop("last_alone", None) is self
         if torch.is_grad_enabled() or position_embeddings is None:
             theirs: torch.Tensor = type(layer).forward(
                 layer,

@@ -1,7 +1,7 @@
 """Parts of a Llama decoder layer, for those that compute one in their own way.
 
-Answering (policies.engines.written_layers) and training (policies.training.written_layer) both write a layer
-out instead of calling its modules; what they hold in common stands here. The numbers are those of
+Answering (policies.engines.answering_layers) and training (policies.training.written_layer) both write a
+layer out instead of calling its modules; what they hold in common stands here. The numbers are those of
 transformers' and PEFT's modules but for rounding.
 """
 

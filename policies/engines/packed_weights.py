@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
-FEW_ROWS = 64  # of a product of a token's step: what the order is chosen for
+_PLANNED_ROWS = 64  # what the order is chosen for
 _MOST_ROWS = 256  # that gain on tiles; at 370 both ways took as long
 
 
@@ -36,20 +36,16 @@ def pack_weights(model: Any) -> int:
         layer for layer in model.modules() if type(layer) is torch.nn.Linear and id(layer) not in written
     ]
     for layer in layers:
-        layer.forward = _forward(layer.weight.detach(), layer.bias, FEW_ROWS)
+        layer.forward = _forward(layer.weight.detach(), layer.bias)
     return len(layers)
 
 
-def product(weight: torch.Tensor, *, packed_for: int | None) -> Callable[[torch.Tensor], torch.Tensor]:
-    """x (T, ins) → x times `weight` (outs, ins), transposed; with a packed copy where `is_packed` says so."""
-    if is_packed(weight, packed_for):
-        return _forward(weight, None, packed_for or FEW_ROWS)
+def product(weight: torch.Tensor, *, packed: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    """x (T, ins) → x times `weight` (outs, ins), transposed; with `packed` as `pack_weights` has it, where
+    anything is gained."""
+    if packed and most_rows(weight.device, weight.dtype):
+        return _forward(weight, None)
     return lambda x: linear(x, weight)
-
-
-def is_packed(weight: torch.Tensor, packed_for: int | None) -> bool:
-    """Whether products of `weight` with `packed_for` rows gain by a packed copy. Never for None."""
-    return packed_for is not None and packed_for <= most_rows(weight.device, weight.dtype)
 
 
 def most_rows(device: torch.device, dtype: torch.dtype) -> int:
@@ -64,21 +60,18 @@ def most_rows(device: torch.device, dtype: torch.dtype) -> int:
         return 0
     if dtype == torch.bfloat16:
         return _MOST_ROWS if torch.cpu.get_capabilities().get("amx_bf16") else 0
-    return sys.maxsize if dtype == torch.float32 and mkl_is_slower() else 0
+    return sys.maxsize if dtype == torch.float32 and _mkl_is_slower() else 0
 
 
-def mkl_is_slower() -> bool:
-    """Whether this is one of AMD's processors without AVX-512 (Zen 1 to 3), where MKL's fp32 products are
-    slower than they need be: of 64 questions to the embedded model products take four fifths of the time,
-    and with oneDNN's they were answered 1.17 times as fast."""
+def _mkl_is_slower() -> bool:
+    """Whether this is one of AMD's processors without AVX-512: on a Zen 3 MKL's products in fp32 took four
+    fifths of the time of answering, and with oneDNN's 128 questions were answered 1.10 times as fast."""
     told = torch.cpu.get_capabilities()
     return bool(told.get("avx2")) and not told.get("avx512_f") and "AMD" in str(told.get("cpu_name"))
 
 
-def _forward(
-    weight: torch.Tensor, bias: torch.Tensor | None, rows: int
-) -> Callable[[torch.Tensor], torch.Tensor]:
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+def _forward(weight: torch.Tensor, bias: torch.Tensor | None) -> Callable[[torch.Tensor], torch.Tensor]:
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight, _PLANNED_ROWS)
     most = most_rows(weight.device, weight.dtype)
 
     def forward(x: torch.Tensor) -> torch.Tensor:

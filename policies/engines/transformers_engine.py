@@ -27,7 +27,7 @@ from policies.engines.decoding import (
 from policies.engines.fidelity import BaseStates, fidelity
 from policies.engines.lanes import Lanes
 from policies.engines.models import bare_model, load_base, model_digest, pick_device, with_adapter
-from policies.engines.packed_weights import FEW_ROWS, pack_weights
+from policies.engines.packed_weights import pack_weights
 from policies.engines.shared_head import attend_to_heads
 from policies.errors import EngineError
 from policies.records import Ask, Policy, Response, Sampling
@@ -97,7 +97,7 @@ class TransformersEngine:
         self._model, self._tokenizer = load_base(model_path, dtype=dtype, device=self._device)
         self._attends_to_heads = share_heads and attend_to_heads(self._model)
         self._model.requires_grad_(False)
-        write_out_answering(self._model, packed_for=FEW_ROWS)
+        write_out_answering(self._model, packed=True)
         pack_weights(self._model)
         self.lanes = Lanes()
         self._adapters: dict[str, Path] = {}

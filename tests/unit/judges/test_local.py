@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
 from judges.labels import LabelledRow
 from judges.local import LabelHead, LocalJudge
 from judges.refusal import is_non_answer
 from judges.rubric import Rubric
 from policies.cares import LABELS, Label
+from policies.engines.models import load_base
 from policies.errors import ConfigurationError, JudgeError
 from policies.records import Prompt
 from tests.tiny import make_tokenizer
@@ -68,6 +70,20 @@ def test_the_whole_models_logits_are_the_labels_where_a_decoder_may_do_more_with
     monkeypatch.setattr("judges.local.PLAIN_DECODERS", frozenset())
     whole = torch.tensor(chances(judge(tiny_model, adapter_path=adapter, layers=layers), asked()))
     torch.testing.assert_close(plain, whole, atol=1e-5, rtol=0)
+
+
+def test_an_adapter_of_the_vocabulary_projection_is_heard(tiny_model: Path, tmp_path: Path) -> None:
+    model, _ = load_base(tiny_model, dtype="float32", device="cpu")
+    lora = get_peft_model(model, LoraConfig(r=2, target_modules=["lm_head"], init_lora_weights=False))
+    lora.save_pretrained(tmp_path / "projection")
+    made = judge(tiny_model, adapter_path=tmp_path / "projection")
+    ids, _ = made.head.encode(asked()[1][0], asked()[1][1].text)
+    with torch.inference_mode():
+        logits = lora.eval()(input_ids=torch.tensor([ids])).logits[0, -1, made.head.label_ids]
+    told = torch.tensor(made.label_probabilities([ids])[0])
+    torch.testing.assert_close(told, logits.softmax(-1), atol=1e-5, rtol=0)
+    without = torch.tensor(judge(tiny_model).label_probabilities([ids])[0])
+    assert not torch.allclose(told, without, atol=1e-3), "or it would have nothing to say"
 
 
 def test_verdicts_do_not_depend_on_their_neighbours(tiny_model: Path) -> None:
