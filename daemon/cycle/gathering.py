@@ -38,9 +38,10 @@ class Gathering:
         validator: Validator,
         entrants: Callable[[], Sequence[Candidate]],
         trust: Callable[[], Trust],
+        training_trust: Callable[[], Trust],
     ) -> None:
         self._run, self._validator = run, validator
-        self._entrants, self._trust = entrants, trust
+        self._entrants, self._trust, self._training_trust = entrants, trust, training_trust
 
     @cached_property
     def result(self) -> Gathered:
@@ -76,9 +77,10 @@ class Gathering:
             candidates=tuple(candidates),
             base=base_answers,
             champions=champions,
-            incidents=self._incidents(champions, finishers),
+            incidents=self._incidents(base, champions, finishers),
             judge=judge_evidence(
                 trust,
+                training=self._training_trust(),
                 trained_by=self._run.workshop.judge(plan.train_judge),
                 second=self._run.workshop.judge(plan.second_judge) if plan.second_judge else None,
             ),
@@ -140,9 +142,12 @@ class Gathering:
         return found
 
     def _incidents(
-        self, champions: tuple[Answers, ...], candidates: Mapping[str, Policy]
+        self, base: Policy, champions: tuple[Answers, ...], candidates: Mapping[str, Policy]
     ) -> tuple[IncidentOutcome, ...]:
-        releases = {one.name: self._run.store.releases.policy(one.key) for one in champions}
+        # The base model is the first release.
+        releases = {"base": base} | {
+            one.name: self._run.store.releases.policy(one.key) for one in champions
+        }
         return incident_outcomes(
             store=self._run.store,
             asking=self._run.asking,

@@ -81,6 +81,7 @@ class CycleRunner:
             validator=self._validator,
             entrants=lambda: training.made,
             trust=lambda: self._validation_trust,
+            training_trust=lambda: self._training_trust,
         )
         stages = (
             self._prepare,
@@ -132,13 +133,16 @@ class CycleRunner:
         splits = self._plan.splits
         assert_no_leak(splits.train, [*splits.selection, *splits.sealed])
         assert_unseen(self._store, splits, split_seed=self._plan.split_seed)
-        judge = self._workshop.judge(self._plan.train_judge)
-        trained = self._trustee.require(judge, "train", cycle_id=self._cycle.id)
         return {
             "splits": dict(splits.digests),
-            "train_judge": trained.gate.sentence,
+            "train_judge": self._training_trust.gate.sentence,
             "validate_judge": self._validation_trust.gate.sentence,
         }
+
+    @cached_property
+    def _training_trust(self) -> Trust:
+        judge = self._workshop.judge(self._plan.train_judge)
+        return self._trustee.require(judge, "train", cycle_id=self._cycle.id)
 
     @cached_property
     def _validation_trust(self) -> Trust:

@@ -73,13 +73,18 @@ class Validator:
         return decide(confirmed, gates), confirmed
 
 
-def judge_evidence(trust: Trust, *, trained_by: Judge, second: Judge | None) -> JudgeEvidence:
-    """What the gates ask of the validation judge, and which judges the others are."""
+def judge_evidence(
+    trust: Trust, *, training: Trust, trained_by: Judge, second: Judge | None
+) -> JudgeEvidence:
+    """What the gates ask of the validation judge, and which judges the others are.
+
+    Of both judges it is asked whether they are steady: what a drifted one labelled has made the candidates.
+    """
     confusion: dict[str, Any] | None = None
     if trust.report is not None:
         confusion = {level: part.confusion for level, part in trust.report.by_level.items()}
         confusion["pooled"] = trust.report.overall.confusion
-    sentinel = trust.sentinel
+    steady, told = _steady([trust] if training.digest == trust.digest else [trust, training])
     return JudgeEvidence(
         name=trust.judge,
         digest=trust.digest,
@@ -87,11 +92,24 @@ def judge_evidence(trust: Trust, *, trained_by: Judge, second: Judge | None) -> 
         calibrated=trust.gate.allowed,
         calibration_sentence=trust.gate.sentence,
         confusion=confusion,
-        sentinel_steady=None if sentinel is None else not sentinel.drifted,
-        sentinel_sentence="the sentinel was not asked" if sentinel is None else sentinel.sentence,
+        sentinel_steady=steady,
+        sentinel_sentence=told,
         trained_digests=judge_digests(trained_by),
         second_digests=frozenset() if second is None else judge_digests(second),
     )
+
+
+def _steady(judges: Sequence[Trust]) -> tuple[bool | None, str]:
+    """Whether all agree with the sentinel set (None: one was not asked), and what each was found to do."""
+    runs = [one.sentinel for one in judges]
+    told = "; ".join(
+        f"{one.judge}: {'the sentinel was not asked' if run is None else run.sentence}"
+        for one, run in zip(judges, runs, strict=True)
+    )
+    found = [run for run in runs if run is not None]
+    if any(run.drifted for run in found):
+        return False, told
+    return True if len(found) == len(runs) else None, told
 
 
 def judge_digests(judge: Judge) -> frozenset[str]:
