@@ -22,6 +22,7 @@ from policies.cares import LABELS, Label
 from policies.digests import digest_of
 from policies.engines.adapters import CARD_FILE, adapter_digest
 from policies.engines.answering_layers import for_last_tokens
+from policies.engines.decoding import cache_of
 from policies.engines.lanes import Lanes
 from policies.engines.models import (
     PLAIN_DECODERS,
@@ -61,7 +62,8 @@ class LabelHead:
     @cached_property
     def shared(self) -> list[int]:
         """Token ids that every question of this rubric opens with."""
-        ends = [self.encode(Prompt(text, 0, text), text)[0] for text in ("a", "Why? 1", "“é", "zzz")]
+        asked = zip(("a", "Why? 1", "“é", "zzz"), (0, 1, 3, 2), (None, 0, 7, 3), strict=True)
+        ends = [self.encode(Prompt(text, level, text, part), text)[0] for text, level, part in asked]
         count = 0
         while all(len(ids) > count for ids in ends) and len({ids[count] for ids in ends}) == 1:
             count += 1
@@ -98,6 +100,7 @@ class LocalJudge:
         self._rubric, self._dtype, self._threads = rubric, dtype, threads
         self._batch_size, self._share, self._clock = batch_size, share_prefix, clock
         self._prefix: Any | None = None
+        self._prefix_known = False
         self._layers = layers
         self._bias = [float((label_bias or {}).get(label, 0.0)) for label in LABELS]
 
@@ -209,19 +212,16 @@ class LocalJudge:
 
     @torch.inference_mode()
     def _compute_prefix(self) -> None:
-        if self._share and self.head.shared and self._prefix is None:
-            self._prefix = prefix_cache(self._loaded[0], self.head.shared)
+        if self._share and not self._prefix_known:
+            model = self._loaded[0]
+            self._prefix, self._prefix_known = cache_of(model, self.head.shared, model.device), True
 
     def close(self) -> None:
         """Let go of the model; the next question loads it again."""
-        self._prefix = None
+        self._prefix, self._prefix_known = None, False
+        if "lanes" in self.__dict__:
+            self.lanes.close()
         self.__dict__.pop("_loaded", None)
-
-
-def prefix_cache(model: Any, shared: Sequence[int]) -> Any:
-    """Keys and values, for one row, of what all questions share; differentiable outside inference mode."""
-    ids = torch.tensor([list(shared)], device=model.device)
-    return model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
 
 
 def label_logits(

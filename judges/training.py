@@ -19,13 +19,14 @@ from typing import Any
 import torch
 
 from judges.labels import LabelledRow
-from judges.local import LabelHead, label_logits, prefix_cache
+from judges.local import LabelHead, label_logits
 from judges.refusal import is_non_answer
 from judges.rubric import Rubric
 from judges.shipped import DEVELOPMENT, HELD_OUT, part_of
 from policies.cares import LABELS
 from policies.digests import digest_of, seed_from
 from policies.engines.adapters import ADAPTER_FILES, adapter_digest, settle_config
+from policies.engines.decoding import cache_of
 from policies.engines.lora import fuse_lora
 from policies.engines.models import (
     frozen_modules,
@@ -280,7 +281,7 @@ def _batches(
 def _logits(model: Any, head: LabelHead, questions: Sequence[list[int]]) -> torch.Tensor:
     # The shared part is computed for one row and its keys and values spread over the batch: the gradient is
     # the same as with the whole question in every row, at half the cost.
-    return label_logits(model, head, questions, head.shared, prefix_cache(model, head.shared))
+    return label_logits(model, head, questions, head.shared, cache_of(model, head.shared, model.device))
 
 
 @torch.no_grad()

@@ -145,9 +145,7 @@ class Gathering:
         self, base: Policy, champions: tuple[Answers, ...], candidates: Mapping[str, Policy]
     ) -> tuple[IncidentOutcome, ...]:
         # The base model is the first release.
-        releases = {"base": base} | {
-            one.name: self._run.store.releases.policy(one.key) for one in champions
-        }
+        releases = {"base": base} | {one.name: self._run.store.releases.policy(one.key) for one in champions}
         return incident_outcomes(
             store=self._run.store,
             asking=self._run.asking,

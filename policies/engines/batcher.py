@@ -44,6 +44,8 @@ class ChatEngine(Protocol):
         prefix: Sequence[Mapping[str, str]] = (),
     ) -> Iterator[tuple[int, Answer]]: ...
 
+    def check(self, messages: Sequence[Mapping[str, str]], *, max_new_tokens: int) -> None: ...
+
     def load_adapter(self, name: str, path: Path) -> None: ...
 
     def unload_adapter(self, name: str) -> None: ...
@@ -158,7 +160,8 @@ class Batcher:
             return batch
 
     def _answer(self, batch: list[Question]) -> None:
-        live = [question for question in batch if question.answer.set_running_or_notify_cancel()]
+        running = [question for question in batch if question.answer.set_running_or_notify_cancel()]
+        live = [question for question in running if self._can_be_answered(question)]
         if not live:
             return
         first = live[0]
@@ -180,6 +183,18 @@ class Batcher:
             _log.error("a batch of %d failed: %s", len(live), type(error).__name__)
             _fail(live, EngineError(f"the engine failed with {type(error).__name__}"))
         _fail(live, EngineError("the engine gave no answer"))
+
+    def _can_be_answered(self, question: Question) -> bool:
+        """One that cannot fails alone: its batch holds other people's."""
+        try:
+            self._engine.check(question.messages, max_new_tokens=question.max_new_tokens)
+        except Exception as error:  # noqa: BLE001 - as in `_answer`
+            if not isinstance(error, PrimumError):
+                _log.error("a request failed: %s", type(error).__name__)
+                error = EngineError(f"the engine failed with {type(error).__name__}")
+            question.answer.set_exception(error)
+            return False
+        return True
 
 
 def _fail(questions: list[Question], error: Exception) -> None:

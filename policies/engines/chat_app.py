@@ -150,6 +150,8 @@ class ChatService:
         question = self._question(request, served.policy)
         try:
             answer = await asyncio.wrap_future(self._batcher.ask(question))
+        except DataError as error:
+            raise _bad(str(error), "messages") from error
         except (Held, EngineError) as error:
             status, kind = (
                 (503, "ServiceUnavailable") if isinstance(error, Held) else (500, "InternalServerError")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
+from transformers.cache_utils import DynamicLayer
 
 from policies.engines.answering_layers import for_last_tokens
 from policies.engines.models import PLAIN_DECODERS
@@ -87,12 +88,17 @@ def laid_out(
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
-def cache_of(model: Any, head: Sequence[int], device: str | torch.device) -> Any:
-    """Keys and values of what all rows begin with, for one row."""
-    with torch.inference_mode():
-        return model(
-            input_ids=torch.tensor([list(head)], device=device), use_cache=True, logits_to_keep=1
-        ).past_key_values
+def cache_of(model: Any, head: Sequence[int], device: str | torch.device) -> Any | None:
+    """Keys and values of what all rows begin with, for one row; differentiable outside inference mode.
+
+    None where that is nothing, and where a layer keeps anything but every token's keys and values: between
+    head and row stands padding, which would take places of a sliding window or change a recurrent state.
+    """
+    if not head:
+        return None
+    ids = torch.tensor([list(head)], device=device)
+    cache = model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
+    return cache if all(type(layer) is DynamicLayer for layer in getattr(cache, "layers", ())) else None
 
 
 def cache_for(head_cache: Any | None, rows: int, *, room: int, shares: bool) -> Any | None:

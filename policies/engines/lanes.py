@@ -68,13 +68,19 @@ class Lanes:
         batches, divided = even_batches(rows, batch_size=batch_size, lanes=self.count, least=least)
         return zip(batches, self.map(call, batches) if divided else map(call, batches), strict=True)
 
+    def close(self) -> None:
+        """End the threads; the next batches start others."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
     def _started(self) -> ThreadPoolExecutor:
         if self._pool is None:
-            all_threads = torch.get_num_threads()
+            all_threads, each = torch.get_num_threads(), self.threads_each
             met = threading.Barrier(self.count + 1)
 
-            def begin() -> None:
-                torch.set_num_threads(self.threads_each)
+            def begin() -> None:  # of no `self`: a thread keeps it, and its lanes would never be collected
+                torch.set_num_threads(each)
                 torch.get_num_threads()  # from now on the number is this thread's own, whatever others set
                 met.wait()
 

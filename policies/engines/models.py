@@ -305,18 +305,29 @@ def with_adapter(model: Any, folder: Path) -> Any:
     a bf16 weight rounds back to the weight, and is gone.
     """
     from peft import PeftModel
+    from peft.utils.other import AuxiliaryTrainingWrapper
     from safetensors import SafetensorError
 
     from policies.engines.answering_layers import write_out_answering
     from policies.engines.lora import fuse_lora
 
+    of_base = {id(parameter) for parameter in model.parameters()}
     try:
         adapted = PeftModel.from_pretrained(
             model, str(folder), is_trainable=False, use_safetensors=True, autocast_adapter_dtype=False
         )
     except SafetensorError as error:
         raise ValueError(f"its safetensors file is damaged ({error})") from error
-    adapted = adapted.to(model.dtype).eval()
+    # Not the model whole: it also holds the frequencies of rotary positions, in fp32, and with those rounded
+    # to bf16 a token a few hundred places away would stand elsewhere than in training.
+    for parameter in adapted.parameters():
+        if id(parameter) not in of_base and parameter.is_floating_point():
+            parameter.data = parameter.data.to(model.dtype)
+    for module in adapted.modules():
+        if isinstance(module, AuxiliaryTrainingWrapper):  # copies take along what the base's reads
+            for copied in module.modules():
+                copied.__dict__.pop("forward", None)
+    adapted.eval()
     fuse_lora(adapted)
     adapted.requires_grad_(False)
     write_out_answering(bare_model(adapted))

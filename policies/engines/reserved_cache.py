@@ -7,7 +7,6 @@ place and hands out a view.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -60,24 +59,13 @@ class ReservedLayer(DynamicLayer):
 
 
 def reserved_cache(head: DynamicCache, *, rows: int, room: int) -> DynamicCache:
-    """A cache for `rows` conversations that all begin with `head` (a cache of one row), `room` tokens each.
-
-    Layers that are no plain ones (sliding windows, recurrent states) are copied as they are.
-    """
+    """A cache for `rows` conversations that all begin with `head` (a cache of one row, of plain layers), with
+    `room` tokens each."""
     cache = DynamicCache()
     cache.layer_class_to_replicate = None
     for layer in head.layers:
-        if type(layer) is DynamicLayer:
-            spread = ReservedLayer(room)
-            if layer.get_seq_length():  # a layer that shares another's keys holds none
-                spread.update(layer.keys.expand(rows, -1, -1, -1), layer.values.expand(rows, -1, -1, -1))
-        else:
-            spread = _repeated(layer, rows)
+        spread = ReservedLayer(room)
+        if layer.get_seq_length():  # a layer that shares another's keys holds none
+            spread.update(layer.keys.expand(rows, -1, -1, -1), layer.values.expand(rows, -1, -1, -1))
         cache.layers.append(spread)
     return cache
-
-
-def _repeated(layer: Any, rows: int) -> Any:
-    other = copy.deepcopy(layer)
-    other.batch_repeat_interleave(rows)
-    return other

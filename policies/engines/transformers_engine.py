@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
 from policies.engines.answering_layers import write_out_answering
@@ -29,11 +30,12 @@ from policies.engines.lanes import Lanes
 from policies.engines.models import bare_model, load_base, model_digest, pick_device, with_adapter
 from policies.engines.packed_weights import pack_weights
 from policies.engines.shared_head import attend_to_heads
-from policies.errors import EngineError
+from policies.errors import DataError, EngineError
 from policies.records import Ask, Policy, Response, Sampling
 
 Message = Mapping[str, str]
 _LEAST_ROWS = 32  # of a lane: a token's step over fewer is spent on reading the weights
+_MOST_SEEN = 1 << 26  # places of a batch's attention mask, 256 MiB of it: long conversations share no batch
 
 
 @dataclass(frozen=True)
@@ -204,11 +206,18 @@ class TransformersEngine:
         head = self._opening(prefix)
         if not all(row[: len(head)] == head for row in whole):  # a conversation with a system message
             head = []
+        with torch.inference_mode():
+            head_cache = cache_of(model, head, self._device)
+        if head_cache is None:
+            head = []
         rows = [row[len(head) :] for row in whole]
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-        head_cache = cache_of(model, head, self._device) if head else None
 
         def answered(batch: Sequence[int]) -> list[list[int]]:
+            width = len(rows[batch[-1]])
+            if len(batch) > 1 and len(batch) * width * (len(head) + width) > _MOST_SEEN:
+                half = len(batch) // 2
+                return [*answered(batch[:half]), *answered(batch[half:])]
             sampler = (
                 SeededSampler([seeds[index] for index in batch], temperature, top_k)
                 if temperature > 0
@@ -222,6 +231,20 @@ class TransformersEngine:
         for batch, outputs in told:
             for index, tokens in zip(batch, outputs, strict=True):
                 yield index, self._completion(tokens, len(head) + len(rows[index]), max_new_tokens)
+
+    def check(self, messages: Sequence[Message], *, max_new_tokens: int) -> None:
+        """DataError where the model's chat template refuses `messages`, or where they and an answer of so
+        many tokens are more than the model has places for."""
+        try:
+            asked = len(self._ids(messages, True))
+        except TemplateError as error:
+            raise DataError(f"the model's chat template refuses these messages: {error}") from error
+        places = getattr(self._model.config, "max_position_embeddings", None)
+        if places and asked + max_new_tokens > places:
+            raise DataError(
+                f"these messages take {asked} tokens and the answer up to {max_new_tokens}, and the model "
+                f"has {places} places: shorten them, or ask for fewer tokens"
+            )
 
     def _opening(self, prefix: Sequence[Message]) -> list[int]:
         """Ids that every conversation after `prefix` begins with: what two questions have in common."""
@@ -302,5 +325,6 @@ class TransformersEngine:
         return fidelity(self, policy, references) if references else None
 
     def close(self) -> None:
+        self.lanes.close()
         self._adapted.clear()
         self._adapters.clear()

@@ -25,7 +25,10 @@ class LowerLayers:
 
     @property
     def count(self) -> int:
-        """How many of the lowest layers are neither trained nor adapted, whichever adapter is active."""
+        """How many of the lowest layers are neither trained nor adapted, whichever adapter is active; 0 where
+        what they are given is."""
+        if _moves(self._decoder.embed_tokens):
+            return 0
         return next(
             (at for at, layer in enumerate(self._decoder.layers) if _moves(layer)), len(self._decoder.layers)
         )

@@ -85,16 +85,21 @@ def first_words(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[str]
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
     with each_row_alone(bare), written_out(bare):
         shares = attend_to_heads(bare)
-        cache = cache_of(bare, head, bare.device) if head else None
+        with torch.inference_mode():
+            cache = cache_of(bare, head, bare.device)
+        if cache is None:
+            head = []
 
         @torch.inference_mode()
         def answered(batch: Sequence[int]) -> list[str]:
             ends = [rows[index][len(head) :] for index in batch]
             return tokenizer.batch_decode(_answers(bare, tokenizer, ends, head, cache, shares))
 
-        for batch, texts in Lanes().map_batches(answered, order, batch_size=_BATCH, least=_LEAST_ROWS):
+        lanes = Lanes()
+        for batch, texts in lanes.map_batches(answered, order, batch_size=_BATCH, least=_LEAST_ROWS):
             for index, text in zip(batch, texts, strict=True):
                 told[index] = text
+        lanes.close()
     return told
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from policies.errors import EngineError
+from policies.errors import DataError, EngineError
 from policies.records import Policy
 
 
@@ -34,6 +34,10 @@ class FakeChatEngine:
         self.gate = threading.Event()
         self.gate.set()
         self.busy = threading.Event()
+
+    def check(self, messages: Sequence[Mapping[str, str]], *, max_new_tokens: int) -> None:
+        if messages[-1]["content"] == "too long":
+            raise DataError("these messages are too long")
 
     def complete(
         self,

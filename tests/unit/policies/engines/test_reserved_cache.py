@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import DynamicLayer
 
 from policies.engines.reserved_cache import ReservedLayer, reserved_cache
 
@@ -63,16 +63,6 @@ def test_a_head_is_spread_over_rows_and_stays_as_it_was() -> None:
     assert torch.equal(keys[:, :, 6:], more[0])
     assert torch.equal(head.layers[1].keys, states(1, 6, 1)[0])
     assert (head.get_seq_length(), spread.get_seq_length(0), spread.get_seq_length(1)) == (6, 6, 7)
-
-
-def test_a_sliding_window_stays_one() -> None:
-    window = DynamicSlidingWindowLayer(sliding_window=4)
-    window.update(*states(1, 6, 0))
-    head = DynamicCache()
-    head.layer_class_to_replicate, head.layers = None, [window]
-    spread = reserved_cache(head, rows=2, room=10).layers[0]
-    assert isinstance(spread, DynamicSlidingWindowLayer)
-    assert spread.keys.shape[0] == 2
 
 
 def test_within_its_room_nothing_is_copied_and_beyond_it_once() -> None:
