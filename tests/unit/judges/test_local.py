@@ -243,6 +243,14 @@ def test_shared_part_is_the_same_for_hostile_items() -> None:
         assert head.encode(Prompt(text, 0, text), text)[0][: len(head.shared)] == head.shared
 
 
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_shared_part_ends_before_the_level_that_an_aware_rubric_tells(level: int) -> None:
+    head = LabelHead(make_tokenizer(), Rubric.load("aware"))
+    ids, _ = head.encode(Prompt("How?", level, "How?", 5), "So.")
+    assert len(head.shared) > 100
+    assert ids[: len(head.shared)] == head.shared
+
+
 def test_adapter_that_does_not_fit_is_one_readable_error(
     tiny_model: Path, tiny_adapter: Path, tmp_path: Path
 ) -> None:

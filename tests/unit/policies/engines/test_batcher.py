@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from policies.engines.batcher import Batcher, Question
-from policies.errors import EngineError, Held
+from policies.errors import DataError, EngineError, Held
 from policies.records import Policy
 from tests.fakes.chat_engine import FakeChatEngine
 
@@ -80,6 +80,16 @@ def test_failing_batch_leaves_the_thread_alive_and_quotes_nothing(
         batcher.ask(question("break")).result(5.0)
     assert "quotes" not in caplog.text
     assert batcher.ask(question("next")).result(5.0).text == "base: next"
+
+
+def test_a_question_that_cannot_be_answered_fails_alone(engine: FakeChatEngine, batcher: Batcher) -> None:
+    occupy(engine, batcher)
+    futures = [batcher.ask(question(text)) for text in ("one", "too long", "two")]
+    engine.gate.set()
+    with pytest.raises(DataError, match="too long"):
+        futures.pop(1).result(5.0)
+    assert [future.result(5.0).text for future in futures] == ["base: one", "base: two"]
+    assert engine.batches[1:] == [["one", "two"]]
 
 
 def test_close_settles_what_still_waits(engine: FakeChatEngine) -> None:

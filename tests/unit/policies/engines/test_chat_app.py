@@ -117,6 +117,12 @@ def test_bad_request_is_400_and_repeats_nothing(
     assert "SECRET" not in response.text
 
 
+def test_what_the_engine_cannot_take_is_the_askers_own_error(client: httpx.Client) -> None:
+    response = client.post("/v1/chat/completions", json=ask("too long"))
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "messages"
+
+
 def test_unknown_model_is_404_in_openai_shape(client: httpx.Client) -> None:
     response = client.post("/v1/chat/completions", json=ask(model="gpt"))
     assert response.status_code == 404

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -42,6 +43,26 @@ def test_two_at_a_time_each_on_half_of_the_threads_in_order(two: Lanes) -> None:
     assert [item for item, _, _ in found] == list(range(6))
     assert {threads for _, threads, _ in found} == {2}
     assert len({name for _, _, name in found}) == 2
+
+
+def test_lanes_that_are_closed_end_their_threads_and_begin_anew(two: Lanes) -> None:
+    def named(_: int) -> threading.Thread:
+        return threading.current_thread()
+
+    before = set(two.map(named, range(4)))
+    two.close()
+    assert not any(thread.is_alive() for thread in before)
+    assert not before & set(two.map(named, range(4)))
+
+
+def test_lanes_that_nobody_holds_leave_no_thread(two: Lanes) -> None:
+    lanes = Lanes()
+    threads = set(lanes.map(lambda _: threading.current_thread(), range(4)))
+    del lanes
+    gc.collect()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 def test_outside_of_the_lanes_all_threads_stay(two: Lanes) -> None:

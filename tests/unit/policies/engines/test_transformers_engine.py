@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import MistralConfig, MistralForCausalLM
 
+from policies.engines import transformers_engine
 from policies.engines.adapters import adapter_digest
 from policies.engines.models import load_base, model_digest, pick_dtype
 from policies.engines.transformers_engine import SeededSampler, TransformersEngine
-from policies.errors import EngineError
+from policies.errors import DataError, EngineError
 from policies.records import Ask, Context, Policy, Prompt, Sampling
-from tests.tiny import make_tiny_adapter
+from tests.tiny import make_tiny_adapter, make_tokenizer
 
 TEXTS = (
     "Why?",
@@ -93,6 +96,66 @@ def test_shared_context_gives_the_answers_of_the_whole_conversation(tiny_model: 
     once = dict(shared.complete(base, conversations, prefix=prefix, **sampling))
     whole = dict(shared.complete(base, [[*prefix, *messages] for messages in conversations], **sampling))
     assert once == whole
+
+
+def test_long_conversations_are_not_answered_side_by_side(
+    tiny_model: Path, base: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, asked = engine(tiny_model), asks(Sampling(12, 0.0, 1, Context()))
+    seen: list[tuple[int, ...]] = []
+    laid_out = transformers_engine.laid_out
+
+    def counted(rows: list[list[int]], *args: Any) -> Any:
+        seen.append(tuple(map(len, rows)))
+        return laid_out(rows, *args)
+
+    monkeypatch.setattr(transformers_engine, "laid_out", counted)
+    together = texts(made, base, asked)
+    monkeypatch.setattr(transformers_engine, "_MOST_SEEN", 1)
+    assert texts(made, base, asked) == together
+    assert list(map(len, seen)) == [len(TEXTS), *[1] * len(TEXTS)]
+
+
+def test_what_the_model_has_no_places_for_is_the_askers_error(tiny_model: Path) -> None:
+    made = engine(tiny_model)
+    asked = [{"role": "user", "content": "word " * 500}]
+    taken = len(made._ids(asked, True))
+    made.check(asked, max_new_tokens=4096 - taken)
+    with pytest.raises(DataError, match=rf"take {taken} tokens and the answer up to {4097 - taken}, .* 4096"):
+        made.check(asked, max_new_tokens=4097 - taken)
+
+
+def test_what_the_chat_template_refuses_is_the_askers_error(tiny_model: Path) -> None:
+    made = engine(tiny_model)
+    made._tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(DataError, match="roles must alternate"):
+        made.check([{"role": "user", "content": "a"}], max_new_tokens=1)
+
+
+def test_a_sliding_window_sees_text_and_no_padding(tiny_model: Path, tmp_path: Path) -> None:
+    """Of what all questions begin with, padding behind it would push a part out of the window."""
+    torch.manual_seed(3)
+    tokenizer = make_tokenizer()
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    given = MistralConfig(
+        vocab_size=len(tokenizer),
+        num_key_value_heads=2,
+        sliding_window=24,
+        initializer_range=0.3,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        **sizes,
+    )
+    MistralForCausalLM(given).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    base, asked = Policy(model_digest(tmp_path)), asks(Sampling(12, 0.0, 1, WORKED))
+    together = texts(engine(tmp_path), base, asked)
+    alone: dict[str, str] = {}
+    for ask in asked:
+        alone |= texts(engine(tmp_path, batch_size=1), base, [ask])
+    assert together == alone
+    assert len(set(together.values())) > 1
 
 
 def test_a_conversation_with_a_system_message_is_answered_as_alone(tiny_model: Path, base: Policy) -> None:

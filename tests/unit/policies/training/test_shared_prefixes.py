@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from policies.engines.models import frozen_modules, load_base
@@ -205,6 +206,12 @@ def test_lower_layers_that_an_adapter_moves_or_that_are_trained_are_not_kept(tin
     adapted = lora_above(model, 1)
     adapted.requires_grad_(requires_grad=False)  # an adapter may be switched off
     assert LowerLayers(adapted.get_base_model().base_model).count == 1
+    # What the lowest layer is given changes with every step then.
+    embedded = get_peft_model(
+        load_base(tiny_model, dtype="float32", device="cpu")[0],
+        LoraConfig(r=2, target_modules=["embed_tokens"], task_type="CAUSAL_LM"),
+    )
+    assert LowerLayers(embedded.get_base_model().base_model).count == 0
 
 
 def test_beginnings_of_rows_that_are_kept_are_not_computed_again(tiny_model: Path) -> None:
