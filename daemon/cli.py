@@ -13,21 +13,28 @@ import click
 
 from policies.errors import PrimumError
 
+# What `primum --help` says of a command stands here, or it would import them all, torch included.
 _COMMANDS = {
-    "serve": "daemon.commands.serve:serve",
-    "cycle": "daemon.commands.cycle:cycle",
-    "approve": "daemon.commands.review:approve",
-    "reject": "daemon.commands.review:reject",
-    "rollback": "daemon.commands.review:rollback",
-    "status": "daemon.commands.review:show_status",
-    "ask": "daemon.commands.ask:ask",
-    "evaluate": "daemon.commands.evaluate:evaluate",
-    "doctor": "daemon.commands.doctor:doctor",
-    "judge": "daemon.commands.judge:judge",
-    "gates": "daemon.commands.gates:gates",
-    "incident": "daemon.commands.incident:incident",
-    "label": "daemon.commands.label:label",
-    "methods": "daemon.commands.methods:methods",
+    "serve": (
+        "daemon.commands.serve:serve",
+        "Run the daemon: serve the deployed policy, start cycles on schedule.",
+    ),
+    "cycle": ("daemon.commands.cycle:cycle", "Run cycles and look at them."),
+    "approve": ("daemon.commands.review:approve", "Release the winner of a cycle that waits for approval."),
+    "reject": ("daemon.commands.review:reject", "Turn down the winner of a cycle that waits for approval."),
+    "rollback": ("daemon.commands.review:rollback", "Go back to the release before the deployed one."),
+    "status": ("daemon.commands.review:show_status", "What is deployed, what runs, what waits for a person."),
+    "ask": ("daemon.commands.ask:ask", "Ask a policy one question and print its answer; nothing is stored."),
+    "evaluate": (
+        "daemon.commands.evaluate:evaluate",
+        "Ask a policy, judge its answers, print the scorecard.",
+    ),
+    "doctor": ("daemon.commands.doctor:doctor", "Check this machine and this configuration."),
+    "judge": ("daemon.commands.judge:judge", "Look at judges, measure them, attack them, train them."),
+    "gates": ("daemon.commands.gates:gates", "Look at the gates."),
+    "incident": ("daemon.commands.incident:incident", "Keep the prompts on which a deployed model failed."),
+    "label": ("daemon.commands.label:label", "What people say of stored answers."),
+    "methods": ("daemon.commands.methods:methods", "SS and ERR of every method in every decided cycle."),
 }
 
 
@@ -40,9 +47,13 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module, name = _COMMANDS[cmd_name].split(":")
+        module, name = _COMMANDS[cmd_name][0].split(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, told) for name, (_, told) in _COMMANDS.items()])
 
 
 @click.group(

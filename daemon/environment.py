@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from pydantic import BaseModel
@@ -18,7 +18,7 @@ _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://[\d.:\[\]a-fA-F]+")
 
 def unknown_variables(
     environment: Mapping[str, str], settings: type[BaseModel], secrets: Iterable[str]
-) -> Iterator[str]:
+) -> list[str]:
     """A sentence for each PRIMUM_… variable that no top-level setting and none of the `secrets` bears.
 
     Values are not told: they may be secrets. Unknown keys within a section are the settings' own errors.
@@ -28,6 +28,7 @@ def unknown_variables(
     # Without what all begin with, or everything would be near everything.
     known = [key.upper() for key in _keys(settings)]
     known += [name.removeprefix(PREFIX) for name in meant if name.startswith(PREFIX)]
+    told = []
     for name in sorted(environment):
         if not name.upper().startswith(PREFIX) or name in meant or _service_link(name, environment[name]):
             continue
@@ -36,7 +37,18 @@ def unknown_variables(
             continue
         near = get_close_matches(own, known, n=1)
         mend = f"did you mean {PREFIX}{near[0]}?" if near else "unset it"
-        yield f"environment variable {name} is no setting; {mend}"
+        told.append(f"environment variable {name} is no setting; {mend}")
+    return told
+
+
+def variable_of(place: Sequence[str | int], environment: Mapping[str, str]) -> str | None:
+    """The variable that sets the setting at `place` (`("web", "port")`) or a section around it, if any."""
+    names = {name.upper(): name for name in environment}
+    for end in range(len(place), 0, -1):
+        wanted = PREFIX + "__".join(str(part) for part in place[:end]).upper()
+        if wanted in names:
+            return names[wanted]
+    return None
 
 
 def _keys(model: type[BaseModel]) -> Iterator[str]:

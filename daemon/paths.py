@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from policies.errors import ConfigurationError
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -14,9 +16,16 @@ class Paths:
 
     @classmethod
     def under(cls, data_dir: Path) -> Paths:
+        """The folders, made where they are missing. ConfigurationError where they cannot be made."""
         paths = cls(data_dir.expanduser().resolve())
-        for folder in (paths.data_dir, paths.models, paths.adapters, paths.cycles, paths.run):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            for folder in (paths.data_dir, paths.models, paths.adapters, paths.cycles, paths.run):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ConfigurationError(
+                f"data_dir {paths.data_dir} cannot be made ({error.strerror}: {error.filename}); make it a "
+                "folder that you may write to, or set data_dir or --data-dir to one"
+            ) from error
         return paths
 
     @property

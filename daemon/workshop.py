@@ -10,7 +10,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -29,15 +29,16 @@ from judges.panel import Member, PanelJudge
 from judges.rubric import Rubric
 from judges.rules import RulesJudge
 from policies.engines.base import Engine
-from policies.engines.models import model_digest, resolve_model
+from policies.engines.models import model_digest, pick_device, resolve_model
 from policies.engines.openai_server import OpenAIEngine
 from policies.engines.transformers_engine import TransformersEngine
-from policies.errors import ConfigurationError
+from policies.errors import ConfigurationError, DataError
 from policies.records import Policy
 
 if TYPE_CHECKING:
     from judges.openai import OpenAIJudge
 
+REPORT_FILE = "calibration.json"  # beside a judge's adapter
 SHIPPED_ADAPTERS = Path(__file__).resolve().parent.parent / "judges" / "adapters"
 
 
@@ -171,7 +172,14 @@ class Workshop:
     def _guard(self, name: str, judge: JudgeSettings) -> Judge:
         if judge.guard_kind is None:
             raise ConfigurationError(f"judging.registry.{name}: guard_kind is missing")
-        return GuardJudge(name, model=str(judge.model), kind=judge.guard_kind, batch_size=judge.batch_size)
+        return GuardJudge(
+            name,
+            model=str(judge.model),
+            kind=judge.guard_kind,
+            revision=judge.revision,
+            batch_size=judge.batch_size,
+            device=pick_device(),
+        )
 
     def _human(self, name: str, judge: JudgeSettings) -> Judge:
         stored = {label.answer_digest: label.label for label in self._store.evidence.labels()}
@@ -203,10 +211,23 @@ _KINDS: dict[str, Callable[[Workshop, str, JudgeSettings], Judge]] = {
 }
 
 
-def shipped_reports() -> list[CalibrationReport]:
-    """Calibrations that ship beside judges' adapters."""
-    files = SHIPPED_ADAPTERS.glob("*/calibration.json")
-    return [CalibrationReport.from_json(json.loads(file.read_text())) for file in files]
+def shipped_reports(registry: Mapping[str, JudgeSettings]) -> list[CalibrationReport]:
+    """Calibrations that lie beside judges' adapters, those that ship and those of `registry`.
+
+    DataError where one cannot be read.
+    """
+    folders = {file.parent for file in SHIPPED_ADAPTERS.glob(f"*/{REPORT_FILE}")}
+    folders |= {Path(judge.adapter) for judge in registry.values() if judge.adapter}
+    return [_report(folder / REPORT_FILE) for folder in sorted(folders) if (folder / REPORT_FILE).is_file()]
+
+
+def _report(file: Path) -> CalibrationReport:
+    try:
+        return CalibrationReport.from_json(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, DataError) as error:
+        raise DataError(
+            f"{file} is no calibration report ({error}); calibrate the judge again, or remove the file"
+        ) from error
 
 
 def judge_adapter(name: str) -> Path:

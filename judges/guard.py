@@ -73,7 +73,7 @@ class GuardJudge:
         folder = Path(model)
         if not folder.is_dir() and revision is None:
             raise ConfigurationError(
-                f"judge {name}: {model} is no folder; a hub model needs a pinned revision"
+                f"judge {name}: {model} is no folder; a model on the hub needs revision, the commit to pin"
             )
         if batch_size < 1 or max_tokens < 64 or not 1 / len(LABELS) < rule_trust < 1:
             raise ConfigurationError(

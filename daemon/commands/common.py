@@ -34,6 +34,13 @@ def placed(function: F) -> F:
     return command  # type: ignore[return-value]
 
 
+def can_be_written(path: Path) -> None:
+    """Asked before long work, whose result is to go there. DataError where it cannot; nothing is changed."""
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise DataError(f"{path} cannot be written: name a file in a folder that exists and is yours")
+
+
 def whoami() -> str:
     """The person who types, as the machine knows them; recorded with each review."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from policies.errors import PrimumError, StateError
 from policies.validation.decide import Decision
 from policies.validation.explain import called, explain
 
+_log = logging.getLogger(__name__)
 _EXIT = {CycleState.HELD: 7, CycleState.FAILED: 5}
 
 
@@ -46,6 +48,7 @@ def run(config: Path | None, data_dir: Path | None, as_json: bool) -> None:
             raise
         code = worker.wait()
         if code != 0:
+            _log.info("what the worker wrote to its standard error:\n%s", worker.trace())
             words = problem or f"the worker ended with code {code}: {worker.last_words()}"
             error = PrimumError(words)
             error.exit_code = code if code in range(1, 8) else 1

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from daemon.commands.common import interval, percent, placed
+from daemon.commands.common import can_be_written, interval, percent, placed
 from daemon.commands.heavy import find_policy, workshop_of
 from daemon.cycle.answers import Asking
 from daemon.cycle.planning import make_plan
@@ -55,6 +55,8 @@ def evaluate(
     data_dir: Path | None,
 ) -> None:
     """Ask a policy, judge its answers, print the scorecard."""
+    if json_file is not None:
+        can_be_written(json_file)
     with open_place(config, data_dir) as place:
         asked = _prompts(place, prompts, level, limit)
         workshop = workshop_of(place)

@@ -16,7 +16,7 @@ from policies.records import Prompt
 
 @click.group()
 def incident() -> None:
-    """Keep the prompts on which a deployed model failed; no later release may fail a severe one again."""
+    """Keep the prompts on which a deployed model failed; no release may fail a severe one that another passed."""
 
 
 @incident.command("add")

@@ -14,6 +14,7 @@ from daemon.commands.common import placed
 from daemon.commands.heavy import workshop_of
 from daemon.cycle.trust import save_report, stored_report
 from daemon.wiring import Place, open_place
+from daemon.workshop import REPORT_FILE, shipped_reports
 from judges.attacks.report import AttackReport, run_attacks
 from judges.attacks.suite import build_suite
 from judges.calibration.gate import Bars, gate
@@ -46,6 +47,8 @@ def list_judges(config: Path | None, data_dir: Path | None) -> None:
     """Each judge: its digest, its last calibration, what it may do, and why not."""
     with open_place(config, data_dir) as place:
         workshop = workshop_of(place)
+        found = shipped_reports(place.settings.judging.registry)
+        shipped = {report.judge_digest: report for report in found}
         table = Table("judge", "kind", "digest", "κ", "may train", "may validate", "why not", box=None)
         for name, settings in place.settings.judging.registry.items():
             try:
@@ -53,7 +56,7 @@ def list_judges(config: Path | None, data_dir: Path | None) -> None:
             except Exception as error:  # noqa: BLE001 - one judge that cannot be made must not hide the others
                 table.add_row(name, settings.kind, "–", "–", "no", "no", " ".join(str(error).split()))
                 continue
-            report = stored_report(place.store, digest)
+            report = stored_report(place.store, digest) or shipped.get(digest)
             results = {
                 use: gate(
                     report,
@@ -238,7 +241,7 @@ def train(
         rows = labelled(job) if data else all_labels()  # shipped held-out rows are held out of every recipe
         held_out = split_rows(rows, JudgeRecipe(**job.recipe)).held_out
         report = measure(judged, held_out, seed=asked.seed, resamples=2000, at=place.now())
-        (output / "calibration.json").write_text(json.dumps(report.to_json(), indent=1))
+        (output / REPORT_FILE).write_text(json.dumps(report.to_json(), indent=1))
         reliability_diagram(report, output / "reliability.png")
         confusion_picture(report, output / "confusion.png")
         show_report(report)

@@ -74,7 +74,10 @@ def show_status(config: Path | None, data_dir: Path | None, as_json: bool) -> No
         console = Console(highlight=False)
         deployed, cycle = found["deployed"], found["cycle"]
         if deployed is None:
-            console.print("Nothing is deployed yet; `primum serve` or `primum cycle run` begins.")
+            console.print(
+                f"Nothing is deployed yet in {place.paths.data_dir}; "
+                "`primum serve` or `primum cycle run` begins."
+            )
         else:
             served = "served" if deployed["serving"] else "not served yet (is the daemon running?)"
             console.print(

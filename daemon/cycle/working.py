@@ -51,7 +51,7 @@ def run_cycle(place: Place, trainers: Trainers) -> CycleRow:
             labels=calibration_rows(settings),
             sentinel_alpha=judging.sentinel_alpha,
             seed=settings.seed,
-            shipped=shipped_reports(),
+            shipped=shipped_reports(judging.registry),
         ),
         trainers=trainers,
         folder=place.paths.cycle(cycle.id),

@@ -13,7 +13,7 @@ import yaml
 from pydantic import SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from daemon.environment import PREFIX, unknown_variables
+from daemon.environment import PREFIX, unknown_variables, variable_of
 from daemon.settings.judging import JudgeSettings, JudgingSettings
 from daemon.settings.sections import (
     EngineSettings,
@@ -97,6 +97,8 @@ def load_settings(config: Path | None = None, *, data_dir: Path | None = None) -
     path = find_file(config or DEFAULT_CONFIG)
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
@@ -104,12 +106,21 @@ def load_settings(config: Path | None = None, *, data_dir: Path | None = None) -
     if data_dir is not None:
         raw["data_dir"] = str(data_dir)
         os.environ.pop("PRIMUM_DATA_DIR", None)  # the command line wins over the environment
+    if "database_url" in raw:
+        raise ConfigurationError(
+            f"{path}: database_url may hold a password and comes from the environment alone: export "
+            "PRIMUM_DATABASE_URL, and take it out of the file"
+        )
     try:
         settings = Settings(**raw)
     except ValidationError as error:
-        raise ConfigurationError(f"{path}: {_all_errors(error)}") from error
+        wrong = _all_errors(error, path)
+        # Which variables hold keys is not known before the settings are.
+        named = (name for name in os.environ if not name.upper().endswith("_KEY"))
+        unknown = unknown_variables({name: os.environ[name] for name in named}, Settings, ())
+        raise ConfigurationError("; ".join([*wrong, *unknown])) from error
     secrets = [settings.engine.api_key_env, *(one.api_key_env for one in settings.judging.registry.values())]
-    if unknown := list(unknown_variables(os.environ, Settings, secrets)):
+    if unknown := unknown_variables(os.environ, Settings, secrets):
         raise ConfigurationError("; ".join(unknown))
     sampling = settings.sampling.model_copy(
         update={
@@ -120,10 +131,15 @@ def load_settings(config: Path | None = None, *, data_dir: Path | None = None) -
     return settings.model_copy(update={"gates": find_file(settings.gates, beside=path), "sampling": sampling})
 
 
-def _all_errors(error: ValidationError) -> str:
-    parts = []
+def _all_errors(error: ValidationError, path: Path) -> list[str]:
+    """A sentence for each, with the variable that said it, or else the file."""
+    of_file, of_variables = [], []
     for one in error.errors(include_url=False, include_input=False):
         where = ".".join(str(part) for part in one["loc"]) or "settings"
         known = "unknown setting" if one["type"] == "extra_forbidden" else str(one["msg"])
-        parts.append(f"{where}: {known.removeprefix('Value error, ')}")
-    return "; ".join(parts)
+        told = f"{where}: {known.removeprefix('Value error, ')}"
+        if variable := variable_of(one["loc"], os.environ):
+            of_variables.append(f"environment variable {variable}: {told}")
+        else:
+            of_file.append(told)
+    return [*([f"{path}: {'; '.join(of_file)}"] if of_file else []), *of_variables]

@@ -11,9 +11,34 @@ from pydantic import Field, model_validator
 from daemon.settings.sections import Section, ServerUrl
 from policies.cares import Label
 
+_TEXT_JUDGES = ("local", "self", "openai")
+# Of each field the kinds of judges that it says something to; elsewhere it would be set and mean nothing.
+_FIELDS_OF = {
+    "rubric": _TEXT_JUDGES,
+    "model": ("local", "openai", "guard"),
+    "adapter": ("local", "self"),
+    "dtype": ("local", "self"),
+    "batch_size": ("local", "self", "guard"),
+    "base_url": ("openai",),
+    "api_key_env": ("openai",),
+    "concurrency": ("openai",),
+    "cap_usd": ("openai",),
+    "total_deadline_s": ("openai",),
+    "guard_kind": ("guard",),
+    "revision": ("guard",),
+    "members": ("panel",),
+    "agreement": ("panel",),
+    "labels": ("human",),
+    "label_bias": ("local",),
+    "layers": ("local",),
+}
+
 
 class JudgeSettings(Section):
-    """One judge of the registry. Which fields apply depends on `kind`; the others must stay unset."""
+    """One judge of the registry. Which fields apply depends on `kind`; the others must stay unset.
+
+    `revision`: the commit of a guard's model on the hub; a folder needs none.
+    """
 
     kind: Literal["local", "self", "openai", "guard", "human", "panel", "rules"]
     rubric: str = "blind"
@@ -27,6 +52,7 @@ class JudgeSettings(Section):
     cap_usd: float | None = Field(default=None, ge=0)
     total_deadline_s: float = Field(default=3600, gt=0)
     guard_kind: Literal["generative", "classifier"] | None = None
+    revision: str | None = None
     members: dict[str, float] = Field(default_factory=dict)
     agreement: float = Field(default=0.6, gt=0, le=1)
     labels: Path | None = None
@@ -41,12 +67,13 @@ class JudgeSettings(Section):
             raise ValueError("a judge of kind guard needs guard_kind (generative or classifier)")
         if self.kind == "panel" and len(self.members) < 2:
             raise ValueError("a judge of kind panel needs at least two members")
-        if self.label_bias and self.kind != "local":
-            raise ValueError("label_bias is for judges of kind local; they answer by the labels' logits")
-        if self.layers is not None and self.kind != "local":
-            raise ValueError(
-                "layers is for judges of kind local; it is how many layers of the model are kept"
+        for name in sorted(self.model_fields_set & set(_FIELDS_OF)):
+            kinds, unset = (
+                _FIELDS_OF[name],
+                type(self).model_fields[name].get_default(call_default_factory=True),
             )
+            if self.kind not in kinds and getattr(self, name) != unset:
+                raise ValueError(f"{name} is for judges of kind {' or '.join(kinds)}; leave it out")
         if not all(map(math.isfinite, self.label_bias.values())):
             raise ValueError("label_bias must be finite numbers, added to the labels' logits")
         return self

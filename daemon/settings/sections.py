@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from daemon.schedule import cron
 from policies.cares import LEVELS, METHODS
 from policies.errors import ConfigurationError
+
+_METHOD_WEIGHTS = ("method_weights", "harmless_method_weights", "harmful_method_weights")
 
 
 def _plain_url(url: str) -> str:
@@ -71,6 +74,15 @@ class PromptSettings(Section):
     sealed: float = Field(default=0.25, gt=0, lt=1)
     split_seed: int = 1
 
+    @model_validator(mode="after")
+    def _whole(self) -> PromptSettings:
+        if abs(self.train + self.selection + self.sealed - 1) > 1e-6:
+            raise ValueError(
+                f"train, selection and sealed are shares of all base prompts and make "
+                f"{self.train + self.selection + self.sealed:g} together; they must make 1"
+            )
+        return self
+
 
 class SamplingSettings(Section):
     """What one cycle asks. Shares are of the sampled prompts; weights of methods are relative.
@@ -117,9 +129,13 @@ class SamplingSettings(Section):
         for name in ("level_shares", "train_level_shares"):
             if bad := set(getattr(self, name)) - set(LEVELS):
                 raise ValueError(f"sampling.{name}: unknown levels {sorted(bad)}")
-        for name in ("method_weights", "harmless_method_weights", "harmful_method_weights"):
+        for name in _METHOD_WEIGHTS:
             if bad_methods := set(getattr(self, name) or {}) - set(METHODS):
                 raise ValueError(f"sampling.{name}: unknown methods {sorted(bad_methods)}")
+        for name in ("level_shares", "train_level_shares", *_METHOD_WEIGHTS):
+            weights = (getattr(self, name) or {None: 1.0}).values()
+            if not all(math.isfinite(one) and one >= 0 for one in weights) or not sum(weights):
+                raise ValueError(f"sampling.{name}: must be numbers of 0 or more, one of them above 0")
         return self
 
 

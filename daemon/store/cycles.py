@@ -171,7 +171,10 @@ def find_cycle(connection: Connection, cycle_id: int) -> CycleRow:
     """The cycle; StateError for an unknown one."""
     cycle = first_row(connection, columns(cycles, CycleRow).where(cycles.c.id == cycle_id), CycleRow)
     if cycle is None:
-        raise StateError(f"there is no cycle {cycle_id}; `primum cycle list` shows them")
+        place = connection.engine.url.render_as_string(hide_password=True)
+        raise StateError(
+            f"there is no cycle {cycle_id} in {place}; `primum cycle list` shows those there are"
+        )
     return cycle
 
 

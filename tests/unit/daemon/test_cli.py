@@ -136,11 +136,11 @@ def test_debug_adds_the_traceback_before_the_same_line(primum: Primum) -> None:
     ids=" ".join,
 )
 def test_unknown_cycle_is_a_state_error_that_says_where_to_look(
-    primum: Primum, arguments: tuple[str, ...]
+    primum: Primum, arguments: tuple[str, ...], data_dir: Path
 ) -> None:
     done = primum(*arguments)
     assert done.code == 6
-    assert "there is no cycle 7; `primum cycle list` shows them" in done.line
+    assert f"there is no cycle 7 in sqlite:///{data_dir}/primum.sqlite3; `primum cycle list`" in done.line
     assert done.out == ""
 
 
@@ -185,7 +185,7 @@ def test_exit_codes_are_the_documented_ones(
     def fail() -> None:
         raise error("what\nhappened")
 
-    monkeypatch.setattr(cli, "_COMMANDS", {"fail": f"{__name__}:fail"})
+    monkeypatch.setattr(cli, "_COMMANDS", {"fail": (f"{__name__}:fail", "")})
     monkeypatch.setitem(sys.modules, __name__, type("Module", (), {"fail": fail}))
     done = primum("fail", placed=False)
     assert done.code == code
@@ -196,14 +196,29 @@ def test_exit_codes_are_the_documented_ones(
 def test_data_directory_that_is_a_file_is_one_readable_line(primum: Primum, data_dir: Path) -> None:
     data_dir.write_text("")
     done = primum("status")
-    assert done.code in range(1, 8)
-    assert str(data_dir) in done.line
+    assert done.code == 2
+    assert f"data_dir {data_dir} cannot be made (File exists" in done.line
+
+
+def test_file_that_cannot_be_written_is_told_before_the_work(primum: Primum, tmp_path: Path) -> None:
+    done = primum("evaluate", "--prompts", "bank", "--json", str(tmp_path / "none" / "x.json"))
+    assert done.code == 3
+    assert "x.json cannot be written" in done.line
+
+
+def test_help_lists_every_command_without_importing_one() -> None:
+    code = "import sys; from daemon.cli import main; sys.argv = ['primum', '--help']\ntry: main()\n" + (
+        "except SystemExit: print(sorted(name for name in sys.modules if 'daemon.commands' in name))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert all(f"  {name} " in done.stdout for name in cli._COMMANDS)
 
 
 def test_fresh_installation_tells_that_nothing_is_deployed(primum: Primum, data_dir: Path) -> None:
     done = primum("status")
     assert (done.code, done.err) == (0, "")
-    assert "Nothing is deployed yet" in done.out
+    assert f"Nothing is deployed yet in {data_dir}" in " ".join(done.out.split())
     assert json.loads(primum("status", "--json").out)["deployed"] is None
     assert data_dir.stat().st_mode & 0o077 == 0, "only its own user may read it"
 
@@ -292,4 +307,5 @@ def test_the_module_itself_is_a_program_with_the_same_codes(config: Path, data_d
     place = ["--config", str(config), "--data-dir", str(data_dir)]
     done = subprocess.run([*command, *place], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (6, "")
-    assert done.stderr.splitlines() == ["primum: there is no cycle 7; `primum cycle list` shows them"]
+    (told,) = done.stderr.splitlines()
+    assert told.startswith("primum: there is no cycle 7 in sqlite:///")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -99,12 +100,61 @@ def test_panel_of_strangers_and_incomplete_judges_are_refused(tmp_path: Path) ->
         ({"kind": "panel", "members": {"rules": 1}}, "at least two members"),
         ({"kind": "rules", "label_bias": {"Accept": 1}}, "label_bias is for judges of kind local"),
         ({"kind": "self", "layers": 16}, "layers is for judges of kind local"),
+        ({"kind": "rules", "cap_usd": 3}, "cap_usd is for judges of kind openai; leave it out"),
+        ({"kind": "self", "model": "m"}, "model is for judges of kind local or openai or guard"),
         ({"kind": "local", "model": "m", "layers": 0}, "layers"),
         ({"kind": "local", "model": "m", "label_bias": {"Accept": math.nan}}, "finite numbers"),
         ({"kind": "local", "model": "m", "label_bias": {"Allow": 1}}, "label_bias.Allow"),
     ):
         registry = {"rules": {"kind": "rules"}, "other": judge}
         assert reason in wrong(tmp_path, judging={**SMALL["judging"], "registry": registry})
+
+
+@pytest.mark.parametrize(
+    ("section", "given", "reason"),
+    [
+        ("prompts", {"train": 0.9, "selection": 0.9, "sealed": 0.1}, "prompts: train, selection and sealed"),
+        ("sampling", {"method_weights": {"direct": -1, "indirect": 2}}, "sampling.method_weights: must be"),
+        ("sampling", {"harmful_method_weights": {"direct": 0}}, "sampling.harmful_method_weights: must be"),
+        ("sampling", {"level_shares": {0: 0.0}}, "sampling.level_shares: must be numbers of 0 or more"),
+    ],
+)
+def test_shares_that_make_no_whole_are_refused(
+    tmp_path: Path, section: str, given: dict[str, Any], reason: str
+) -> None:
+    assert reason in wrong(tmp_path, **{section: given})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("PRIMUM_WEB__PROT", "9", "environment variable PRIMUM_WEB__PROT: web.prot: unknown setting"),
+        ("PRIMUM_WEB__PORT", "abc", "environment variable PRIMUM_WEB__PORT: web.port: Input should be"),
+        ("PRIMUM_SEED", "x", "environment variable PRIMUM_SEED: seed: Input should be"),
+    ],
+)
+def test_what_a_variable_gets_wrong_is_told_by_its_name_beside_the_files_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PRIMUM_SAMPLNG", "1")
+    monkeypatch.setenv("PRIMUM_ENGINE_API_KEY", "k")
+    found = wrong(tmp_path, sed=1)
+    assert told in found
+    assert "config.yaml: sed: unknown setting" in found
+    assert "PRIMUM_SAMPLNG is no setting" in found
+    assert "API_KEY" not in found
+
+
+def test_a_database_with_its_password_in_a_file_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    found = wrong(tmp_path, database_url="postgresql://a:hush-hush@db/primum")
+    assert "export PRIMUM_DATABASE_URL" in found
+    assert "hush-hush" not in found
+
+
+def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot be read: Is a directory"):
+        load_settings(tmp_path)
 
 
 def test_prompts_that_are_not_asked_for_a_refusal_must_borrow_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,11 +13,12 @@ from typing import Any
 import pytest
 
 from daemon.paths import Paths
-from daemon.settings import Settings
+from daemon.settings import JudgeSettings, Settings
 from daemon.store.rows import CycleRow
 from daemon.store.store import Store
-from daemon.workshop import Workshop
+from daemon.workshop import REPORT_FILE, Workshop, shipped_reports
 from judges.openai import OpenAIJudge
+from policies.errors import ConfigurationError, DataError
 from policies.records import Policy
 
 PAID = {"kind": "openai", "cap_usd": 1.0}
@@ -114,3 +116,31 @@ workshop.judge("paid")
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("policies.errors.ConfigurationError: judging.registry.paid: ")
     assert last.endswith("pip install 'primum[openai]', or remove the judge")
+
+
+def test_guard_of_a_hub_model_is_pinned_by_its_revision(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = {"kind": "guard", "model": "org/guard", "guard_kind": "generative"}
+    registry: Any = {"rules": {"kind": "rules"}, "loose": guard, "one": guard | {"revision": "a" * 40}}
+    registry["other"] = guard | {"revision": "b" * 40}
+    settings = Settings(judging={"train": "rules", "validate": "rules", "registry": registry})  # type: ignore[arg-type]
+    workshop = Workshop(settings=settings, paths=Paths.under(tmp_path), store=store, cycle_id=None)
+    monkeypatch.setattr("daemon.workshop.pick_device", lambda: "cuda")
+    assert workshop.judge("one").digest != workshop.judge("other").digest
+    assert workshop.judge("one")._device == "cuda"  # type: ignore[attr-defined]
+    with pytest.raises(ConfigurationError, match="needs revision"):
+        workshop.judge("loose")
+
+
+def test_a_calibration_beside_an_adapter_is_found_and_a_broken_one_is_named(tmp_path: Path) -> None:
+    shipped = shipped_reports({})
+    assert {report.judge_name for report in shipped} >= {"embedded", "tutor"}
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / REPORT_FILE).write_text(json.dumps(shipped[0].to_json() | {"judge_digest": "m" * 64}))
+    judge = JudgeSettings(kind="local", model="m", adapter=str(mine))
+    assert "m" * 64 in {report.judge_digest for report in shipped_reports({"mine": judge})}
+    (mine / REPORT_FILE).write_text("{")
+    with pytest.raises(DataError, match=r"mine/calibration.json is no calibration report"):
+        shipped_reports({"mine": judge})
