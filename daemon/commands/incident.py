@@ -16,7 +16,7 @@ from policies.records import Prompt
 
 @click.group()
 def incident() -> None:
-    """Keep the prompts on which a deployed model failed; no release may fail a severe one that another passed."""
+    """Keep the prompts on which a deployed model failed; none may fail a severe one that another passed."""
 
 
 @incident.command("add")
