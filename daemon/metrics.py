@@ -11,13 +11,14 @@ from prometheus_client.registry import Collector
 
 from daemon.store.rows import CycleState
 from daemon.store.store import Store
+from policies.validation.explain import called
 
 
 class StoreCollector(Collector):
     """Labels come from closed sets (states, stages, names of judges and candidates), never from prompts."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, *, serving: bool) -> None:
+        self._store, self._serving = store, serving
 
     def collect(self) -> Iterator[Metric]:
         yield from self._cycles()
@@ -47,11 +48,11 @@ class StoreCollector(Collector):
         release = self._store.releases.deployed()
         family = GaugeMetricFamily("primum_release", "Number of the deployed release.")
         serving = GaugeMetricFamily(
-            "primum_release_serving", "1 if the server confirmed the deployed release."
+            "primum_release_serving", "1 while a server answers with the deployed release."
         )
         if release is not None:
             family.add_metric([], release.id)
-            serving.add_metric([], release.serving_at is not None)
+            serving.add_metric([], self._serving and release.serving_at is not None)
         yield family
         yield serving
 
@@ -66,7 +67,7 @@ class StoreCollector(Collector):
                 continue
             names = decision.body.get("names", {})
             for key, card in decision.body.get("scorecards", {}).items():
-                name = names.get(key, key)
+                name = called(names, key)
                 if card.get("ss"):
                     ss.add_metric([name], card["ss"]["estimate"])
                 if card.get("err"):
@@ -113,10 +114,11 @@ class StoreCollector(Collector):
         yield calls
 
 
-def metrics_text(store: Store) -> bytes:
-    """The exposition format, from a registry of its own."""
+def metrics_text(store: Store, *, serving: bool) -> bytes:
+    """The exposition format, from a registry of its own. `serving`: whether a server was last seen to have
+    what is released, which no database knows."""
     registry = CollectorRegistry()
-    registry.register(StoreCollector(store))
+    registry.register(StoreCollector(store, serving=serving))
     return generate_latest(registry)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.triggers.cron import CronTrigger
 
 from policies.errors import ConfigurationError
 
+_LONGEST_WAIT = timedelta(days=1)
+_ANY_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _DAY_RANGE = re.compile(r"(\*|[a-z0-9]+(?:-[a-z0-9]+)?)(?:/([1-9]))?")
 
@@ -23,11 +25,16 @@ def cron(line: str) -> CronTrigger:
     if len(fields) != 5:
         raise ConfigurationError(f"schedule.cron: {line!r} must have five fields, as in '0 3 * * *'")
     try:
+        if fields[2] != "*" and fields[4] != "*":
+            raise ValueError("a day of the month and weekdays together; set one of the two to *")
         if fields[4] != "*":
             fields[4] = ",".join(_DAYS[day] for day in sorted(_weekdays(fields[4].lower())))
-        return CronTrigger.from_crontab(" ".join(fields), timezone=UTC)
+        trigger = CronTrigger.from_crontab(" ".join(fields), timezone=UTC)
     except ValueError as error:
         raise ConfigurationError(f"schedule.cron: {line!r}: {error}") from error
+    if next_after(trigger, _ANY_DAY) is None:
+        raise ConfigurationError(f"schedule.cron: {line!r} names no day that there is")
+    return trigger
 
 
 def _weekdays(field: str) -> set[int]:
@@ -67,5 +74,8 @@ def is_due(
     """Should a cycle start now? Times that passed while nothing ran are made up for once, not one by one."""
     if last_started is None and first_at_once:
         return True
-    due = next_after(trigger, last_started or born)
+    since = last_started or born
+    if since > now:  # by a clock that has been set right since; it would be waited for, maybe for years
+        since = born if born <= now else now - _LONGEST_WAIT
+    due = next_after(trigger, since)
     return due is not None and due <= now

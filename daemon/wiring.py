@@ -46,16 +46,18 @@ def open_place(config: Path | None, data_dir: Path | None) -> Iterator[Place]:
     settings = load_settings(config, data_dir=data_dir)
     paths = Paths.under(settings.data_dir)
     url = settings.database_url.get_secret_value() if settings.database_url else str(paths.database)
-    with Store.open(url) as store:
+    with Store.open(url, adapters_dir=paths.adapters) as store:
         yield Place(settings, config, paths, store)
 
 
 def base_policy(place: Place) -> tuple[Path, Policy]:
-    """The base model's folder and policy. Resolving may download or convert, which a child process does."""
+    """The base model's folder and policy. Resolving may download or convert, which a child process does.
+
+    StateError where what is released is of another base model.
+    """
     folder = resolve_in_child(place)
     policy = Policy(model_digest(folder))
-    if place.store.releases.deployed() is None:
-        place.store.releases.record_initial(policy, place.now())
+    place.store.releases.record_initial(policy, place.now())
     return folder, policy
 
 

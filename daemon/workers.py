@@ -25,6 +25,7 @@ class Worker:
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
+            errors="replace",  # a byte that is no UTF-8 must not end who reads: a full pipe stops the worker
             env=compute_environment(),
         )
         self._reader = Thread(target=self._drain, daemon=True)

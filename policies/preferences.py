@@ -117,8 +117,8 @@ def kto_examples(
 ) -> Preferences:
     """Every judged answer, desirable where its label has the table's best score for its level.
 
-    The larger class is thinned to at most 4:3 against the smaller, so that weights of 1 stay within the range
-    that KTO asks for; `limit` bounds the total. NotEnoughData where a class has fewer than `least` examples.
+    With weights of 1 KTO wants from as many to four thirds as many desirable examples as undesirable ones, and
+    both are thinned to that; `limit` bounds the total. NotEnoughData where a class has fewer than `least`.
     """
     wanted: list[KtoExample] = []
     unwanted: list[KtoExample] = []
@@ -137,10 +137,7 @@ def kto_examples(
     if limit is not None:
         each = min(each, limit // 2)
     most = each * 4 // 3 if limit is None else min(each * 4 // 3, limit - each)
-    kept = [
-        *_thinned(wanted, most if len(wanted) >= len(unwanted) else each, seed),
-        *_thinned(unwanted, most if len(unwanted) > len(wanted) else each, seed),
-    ]
+    kept = [*_thinned(wanted, most, seed), *_thinned(unwanted, each, seed)]
     return Preferences("kto", kto=tuple(sorted(kept, key=lambda row: _order(seed, row))))
 
 

@@ -9,10 +9,10 @@ from policies.records import Policy
 
 
 def workshop_of(place: Place) -> Workshop:
-    """The workshop; a fresh installation gets its first release, the base model."""
+    """The workshop; a fresh installation gets its first release, the base model. StateError where what is
+    released is of another base model."""
     workshop = Workshop(settings=place.settings, paths=place.paths, store=place.store)
-    if place.store.releases.deployed() is None:
-        place.store.releases.record_initial(workshop.base_policy, place.now())
+    place.store.releases.record_initial(workshop.base_policy, place.now())
     return workshop
 
 

@@ -50,11 +50,24 @@ def reject(cycle_id: int, reason: str, config: Path | None, data_dir: Path | Non
 
 @click.command()
 @click.option("--reason", required=True, help="Why; recorded with your name.")
+@click.option("--leave", type=int, metavar="RELEASE", help="The release to leave, to go back once more.")
 @placed
-def rollback(reason: str, config: Path | None, data_dir: Path | None) -> None:
+def rollback(reason: str, leave: int | None, config: Path | None, data_dir: Path | None) -> None:
     """Go back to the release before the deployed one."""
     with open_place(config, data_dir) as place:
-        release = place.store.releases.rollback(who=whoami(), reason=reason, at=place.now())
+        deployed = place.store.releases.deployed()
+        if leave is None and deployed is not None and deployed.kind == "rollback":
+            # Two people, or one who types it again, mean one step. There is no command that goes forward.
+            raise StateError(
+                f"release {deployed.id} is a rollback already, of {deployed.desired_at:%Y-%m-%d %H:%M} UTC; "
+                f"to go back further: primum rollback --leave {deployed.id} --reason …"
+            )
+        release = place.store.releases.rollback(
+            who=whoami(),
+            reason=reason,
+            at=place.now(),
+            expected_release_id=deployed.id if leave is None and deployed else leave,
+        )
         click.echo(f"Rolled back: release {release.id} is policy {short(release.policy_digest)}.")
         _wait_until_served(place, release)
 

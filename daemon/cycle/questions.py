@@ -47,7 +47,7 @@ class Questions:
 
 
 def choose(splits: Splits, amounts: Amounts, *, cycle_seed: int, split_seed: int) -> Questions:
-    """Train prompts change from cycle to cycle with its seed; the other two only with the split's seed."""
+    """Train prompts change from cycle to cycle with its seed; the others only with the split's seed."""
 
     def some(
         prompts: Sequence[Prompt],
@@ -73,7 +73,7 @@ def choose(splits: Splits, amounts: Amounts, *, cycle_seed: int, split_seed: int
     held_out = some(
         harmless,
         min(amounts.held_out, len({prompt.base_prompt for prompt in harmless}) // 2),
-        cycle_seed,
+        split_seed,  # the same in every cycle, or a later candidate's parent would have learnt from them
         amounts.hard_benign_share,
         {0: 1.0},
     )

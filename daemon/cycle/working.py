@@ -29,8 +29,10 @@ def run_cycle(place: Place, trainers: Trainers) -> CycleRow:
     plan = make_plan(settings, cycle_seed=unfinished.seed if unfinished else _next_seed(place))
     if first:
         load_libraries()  # another process converts meanwhile, most likely
-        base = Workshop(settings=settings, paths=place.paths, store=store).base_policy
-        store.releases.record_initial(base, place.now())
+    # Asked in every cycle: under another base model answers would be filed as the released policy's.
+    base = Workshop(settings=settings, paths=place.paths, store=store).base_policy
+    store.releases.record_initial(base, place.now())
+    if first:
         tell({"event": "progress", "what": "preparing the base model", "done": 1, "of": 1})
     cycle = _taken_up(place, unfinished) if unfinished else _new(place)
     tell({"event": "cycle", "cycle": cycle.id, "state": cycle.state.value})

@@ -32,6 +32,8 @@ def store_adapter(source_dir: Path, adapters_dir: Path) -> tuple[str, Path]:
     is missing, a link, or not what its name says.
     """
     adapters_dir.mkdir(parents=True, exist_ok=True)
+    for left in adapters_dir.glob(".incoming-*"):  # by a worker that was killed; there is one worker
+        _discard(left)
     staging = Path(tempfile.mkdtemp(dir=adapters_dir, prefix=".incoming-"))
     try:
         for name in (*ADAPTER_FILES, CARD_FILE):

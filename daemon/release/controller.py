@@ -19,6 +19,7 @@ from typing import Any
 from daemon.release.artifacts import adapter_folder, verify_adapter
 from daemon.release.router import Route, Target
 from daemon.release.upstream import Upstream
+from policies.digests import short
 from policies.errors import EngineError, PrimumError
 from policies.records import Policy
 
@@ -81,7 +82,7 @@ class ReleaseController:
             try:
                 state = self._bring_up(target)
             except PrimumError as error:
-                _log.warning("release of %s failed, the route is unchanged: %s", target.name, error)
+                _log.info("release of %s failed, the route is unchanged: %s", target.name, error)
                 return ReleaseStatus(
                     ReleaseState.FAILED,
                     target.name,
@@ -109,7 +110,15 @@ class ReleaseController:
 
     def _bring_up(self, target: Target) -> ReleaseState:
         deployed = self._route.current == target
-        card = self._upstream.models().get(target.name)
+        models = self._upstream.models()
+        card = models.get(target.name)
+        # Ours says what its base model is; vLLM does not.
+        base = models.get(self._base_model_name, {}).get("base_digest")
+        if base not in (None, target.policy.base_digest):
+            raise EngineError(
+                f"the server's base model is {short(str(base))}, and the release is of "
+                f"{short(target.policy.base_digest)}; set model.name back to the former model"
+            )
         if deployed and card is not None:
             return ReleaseState.UNCHANGED
         fresh = card is None or self._loaded_from_elsewhere(target, card)

@@ -115,14 +115,15 @@ class EmbeddedServer:
         self.state, self._failures = ServerState.STOPPED, 0
 
     def _wait_s(self) -> float:
-        return min(self._backoff_cap_s, self._backoff_s * 2.0 ** (self._failures - 1))
+        return min(self._backoff_cap_s, self._backoff_s * 2.0 ** min(self._failures - 1, 30))
 
     def _spawn(self) -> None:
-        self._ready_file.parent.mkdir(parents=True, exist_ok=True)
-        self._ready_file.unlink(missing_ok=True)
         own = ["--port", "0", "--ready-file", str(self._ready_file), "--parent-pid", str(os.getpid())]
-        log: IO[bytes] | None = self._log_file.open("ab") if self._log_file else None
+        log: IO[bytes] | None = None
         try:
+            self._ready_file.parent.mkdir(parents=True, exist_ok=True)
+            self._ready_file.unlink(missing_ok=True)
+            log = self._log_file.open("ab") if self._log_file else None
             self._process = subprocess.Popen(  # noqa: S603 - the command is the daemon's own, not a user's
                 [*self._command, *own],
                 env={**self._environment, API_KEY_VARIABLE: self.api_key},

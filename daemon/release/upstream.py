@@ -41,7 +41,8 @@ class Upstream:
         self._url = url
         self._load_timeout_s, self._probe_timeout_s = load_timeout_s, probe_timeout_s
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client = httpx.Client(timeout=timeout_s, headers=headers)
+        # A proxy in the environment would get the key, and answer for a server on the loopback.
+        self._client = httpx.Client(timeout=timeout_s, headers=headers, trust_env=False)
 
     def models(self) -> dict[str, dict[str, Any]]:
         """The served models by name: base and adapters, with their root and parent."""

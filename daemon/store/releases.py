@@ -16,7 +16,7 @@ from daemon.store.cycles import find_cycle, move
 from daemon.store.engine import deciding, reading, writing
 from daemon.store.results import find_winner
 from daemon.store.rows import CycleRow, CycleState, ReleaseRow, ReviewRow
-from daemon.store.sql import add, all_rows, columns, first_row, log_event, required, save_policy
+from daemon.store.sql import add, all_rows, columns, first_row, log_event, policy_of, required, save_policy
 from daemon.store.tables import policies, releases, reviews
 from policies.digests import short
 from policies.errors import StateError
@@ -26,8 +26,8 @@ from policies.records import Policy
 class Releases:
     """Approve, reject and roll back are one transaction each, with who did it, why and when."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, adapters_dir: Path | None = None) -> None:
+        self._engine, self._adapters_dir = engine, adapters_dir
 
     def deployed(self) -> ReleaseRow | None:
         """The release that ought to run, or None before the first."""
@@ -65,7 +65,7 @@ class Releases:
             row = connection.execute(select(policies).where(policies.c.digest == digest)).first()
         if row is None:
             raise StateError(f"there is no policy {short(digest)} in this database")
-        return Policy(row.base_digest, row.adapter_digest, row.adapter_path and Path(row.adapter_path))
+        return policy_of(row, self._adapters_dir)
 
     def record_initial(self, policy: Policy, at: datetime) -> ReleaseRow:
         """The first release, which no review precedes; asked again it returns what is deployed.

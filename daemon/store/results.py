@@ -12,11 +12,11 @@ from sqlalchemy import Connection, Engine, select
 from daemon.store.cycles import find_cycle
 from daemon.store.engine import deciding, reading, writing
 from daemon.store.rows import OUTCOMES, CandidateRow, CycleState, DecisionRow, ScorecardRow
-from daemon.store.sql import all_rows, columns, first_row, log_event, required, save_policy, upsert
+from daemon.store.sql import all_rows, columns, first_row, log_event, policy_of, required, save_policy, upsert
 from daemon.store.tables import candidates, decisions, policies, scorecards
 from policies.digests import digest_of
 from policies.errors import StateError
-from policies.records import Candidate, Policy
+from policies.records import Candidate
 
 _CANDIDATE_REPLACED = ("policy_digest", "status", "error", "card", "created_at")
 
@@ -24,8 +24,8 @@ _CANDIDATE_REPLACED = ("policy_digest", "status", "error", "card", "created_at")
 class Results:
     """Candidates, scorecards and decisions by cycle. Every `save` may be repeated after a crash."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, adapters_dir: Path | None = None) -> None:
+        self._engine, self._adapters_dir = engine, adapters_dir
 
     def save_candidate(self, cycle_id: int, candidate: Candidate, at: datetime) -> None:
         """Keeps a trained candidate and its policy; it takes the place of a failed one of the same key."""
@@ -98,7 +98,7 @@ class Results:
             row.parent_digest,
             row.preferences_digest,
             row.recipe_digest,
-            Policy(row.base_digest, row.adapter_digest, row.adapter_path and Path(row.adapter_path)),
+            policy_of(row, self._adapters_dir),
             row.card,
         )
 

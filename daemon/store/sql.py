@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Executable, Row, Select, Table, insert, select
@@ -78,6 +79,14 @@ def save_policy(connection: Connection, policy: Policy, at: datetime) -> None:
         insert_or_ignore(connection, tables.policies, [row])
     else:
         upsert(connection, tables.policies, [row], ["digest"], ["adapter_path"])
+
+
+def policy_of(row: Any, adapters_dir: Path | None) -> Policy:
+    """The policy of a row of `policies`. Its adapter lies in `adapters_dir`, where that has it: an
+    installation may have been moved, or restored elsewhere. Else where it was put."""
+    policy = Policy(row.base_digest, row.adapter_digest, row.adapter_path and Path(row.adapter_path))
+    folder = adapters_dir and policy.adapter_name and adapters_dir / policy.adapter_name
+    return replace(policy, adapter_path=folder) if folder and folder.is_dir() else policy
 
 
 def columns(table: Table, kind: type[Any]) -> Select[Any]:

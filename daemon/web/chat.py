@@ -136,7 +136,10 @@ class ChatProxy:
         url = current_url(self._upstream_url)
         if url is None:
             raise Refusal(503, "the policy server is starting", "service_unavailable", retry=True)
-        request = self._client.build_request("POST", wire.api_root(url) + "/chat/completions", json=body)
+        try:
+            request = self._client.build_request("POST", wire.api_root(url) + "/chat/completions", json=body)
+        except ValueError as error:  # half of a surrogate pair, an endless number
+            raise Refusal(400, "the request holds what JSON cannot say", "invalid_request_error") from error
         try:
             return await self._client.send(request, stream=True)
         except httpx.TimeoutException as error:

@@ -51,7 +51,8 @@ class PatientClient:
         self._max_retries, self._request_timeout_s = max_retries, request_timeout_s
         self._backoff, self._sleep = backoff, sleep
         limits = httpx.Limits(max_connections=max_connections)
-        self._client = client or httpx.AsyncClient(timeout=request_timeout_s, limits=limits)
+        # A proxy in the environment would read prompts and the key.
+        self._client = client or httpx.AsyncClient(timeout=request_timeout_s, limits=limits, trust_env=False)
         if api_key:
             self._client.headers["Authorization"] = f"Bearer {api_key}"
 

@@ -14,6 +14,8 @@ import torch
 from jinja2 import TemplateError
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
+from policies.digests import short
+from policies.engines.adapters import adapter_digest
 from policies.engines.answering_layers import write_out_answering
 from policies.engines.decoding import (
     cache_for,
@@ -143,7 +145,15 @@ class TransformersEngine:
         return adapted
 
     def model_for(self, policy: Policy) -> Any:
-        """The model that answers as `policy`, its adapter loaded from the policy's folder if need be."""
+        """The model that answers as `policy`, its adapter loaded from the policy's folder if need be.
+
+        EngineError where the policy is of another base model, or its folder holds another adapter.
+        """
+        if policy.base_digest != self.base_digest:
+            raise EngineError(
+                f"policy {short(policy.digest)} is of base model {short(policy.base_digest)}, and this is "
+                f"{short(self.base_digest)}"
+            )
         name = policy.adapter_name
         if name is None:
             return self._model
@@ -151,6 +161,11 @@ class TransformersEngine:
             if policy.adapter_path is None:
                 raise EngineError(f"adapter {name} is not loaded and its folder is not known")
             self.load_adapter(name, policy.adapter_path)
+            if adapter_digest(policy.adapter_path) != policy.adapter_digest:
+                self.unload_adapter(name)
+                raise EngineError(
+                    f"adapter folder {policy.adapter_path} was changed; restore it from a backup"
+                )
         if name not in self._adapted:
             self._adapt(name, self._adapters[name])
         self._adapted.move_to_end(name)

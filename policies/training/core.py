@@ -138,8 +138,11 @@ def run(job: TrainingJob, build: Callable[..., Any], report: Report = print_repo
     set_seed(job.seed)
     score_completions_only()
     output = Path(job.output_dir)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for left in output.parent.glob(f".{output.name}.*"):  # by a process that was killed; one trains at a time
+        shutil.rmtree(left, ignore_errors=True)
     staging = output.with_name(f".{output.name}.{os.getpid()}")
-    staging.mkdir(parents=True)
+    staging.mkdir()
     try:
         rows = [json.loads(line) for line in Path(job.preferences_path).read_text().splitlines()]
         model, tokenizer, lora = load_policy(job)

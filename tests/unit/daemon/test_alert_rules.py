@@ -37,7 +37,8 @@ def test_rules_ask_for_metrics_and_states_that_exist(
     rules: list[Rule], store: Store, at: Callable[[float], datetime], candidate: Callable[..., Candidate]
 ) -> None:
     make_history(store, at(0), candidate("dpo"))
-    families = {one.name: one for one in text_string_to_metric_families(metrics_text(store).decode())}
+    text = metrics_text(store, serving=True).decode()
+    families = {one.name: one for one in text_string_to_metric_families(text)}
     states = {sample.labels["state"] for sample in families["primum_cycles"].samples}
     for rule in rules:
         expression = str(rule["expr"])

@@ -263,6 +263,9 @@ def test_approval_releases_and_is_recorded_with_its_reason(
         deployed = store.releases.deployed()
         assert deployed is not None
         assert (deployed.policy_digest, deployed.kind) == (BASE.digest, "rollback")
+    twice = primum("rollback", "--reason", "a complaint")
+    assert (twice.code, f"--leave {deployed.id}" in twice.line) == (6, True)
+    assert "no earlier release" in primum("rollback", "--leave", str(deployed.id), "--reason", "x").line
 
 
 def test_rejection_keeps_what_is_deployed(primum: Primum, history: int, data_dir: Path) -> None:

@@ -18,9 +18,9 @@ from tests.unit.daemon.history import BASE, SCORECARDS, make_history
 Samples = dict[tuple[str, tuple[str, ...]], float]
 
 
-def scrape(store: Store) -> Samples:
+def scrape(store: Store, *, serving: bool = True) -> Samples:
     """(name, values of its labels) → value; no sample may come twice."""
-    families = list(text_string_to_metric_families(metrics_text(store).decode()))
+    families = list(text_string_to_metric_families(metrics_text(store, serving=serving).decode()))
     pairs = [
         ((sample.name, tuple(sample.labels.values())), sample.value)
         for family in families
@@ -90,6 +90,7 @@ def test_release_is_serving_once_it_is_confirmed(store: Store, at: Callable[[flo
     store.releases.mark_serving(release.id, at(1))
     after = scrape(store)
     assert (after["primum_release", ()], after["primum_release_serving", ()]) == (release.id, 1)
+    assert scrape(store, serving=False)["primum_release_serving", ()] == 0, "it has lost it since"
 
 
 def test_a_newer_cycle_without_a_decision_leaves_the_last_scores_standing(

@@ -46,7 +46,11 @@ def test_weekdays_count_from_sunday_as_in_crontab(field: str, expected: set[str]
 
 
 @pytest.mark.parametrize(
-    "line", ["", "0 3 * *", "0 3 * * * *", "0 3 * * 8", "61 3 * * *", "0 3 * * x", "0 3 * * 5-1", "often"]
+    "line",
+    [
+        *("", "0 3 * *", "0 3 * * * *", "0 3 * * 8", "61 3 * * *", "0 3 * * x", "0 3 * * 5-1", "often"),
+        *("0 3 1 * 1", "0 3 30 2 *"),  # crontab means OR by the first, the library AND; the second is never
+    ],
 )
 def test_line_that_is_no_schedule_is_refused_by_setting(line: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^schedule\.cron"):
@@ -93,3 +97,16 @@ def test_nights_that_passed_while_nothing_ran_are_made_up_for_once() -> None:
     week_later = SUNDAY + timedelta(days=7)
     assert due(week_later, last=SUNDAY)
     assert not due(week_later + timedelta(minutes=1), last=week_later)
+
+
+@pytest.mark.parametrize("born", [SUNDAY, SUNDAY + timedelta(days=4000)])
+def test_a_start_that_lies_ahead_of_the_clock_is_not_waited_for(born: datetime) -> None:
+    """A machine that booted in 2038 and was set right since, before or after the daemon's own start."""
+    far = SUNDAY + timedelta(days=4000)
+
+    def at(hours: float) -> bool:
+        now = SUNDAY + timedelta(hours=hours)
+        return is_due(cron("0 3 * * *"), last_started=far, born=born, first_at_once=False, now=now)
+
+    assert at(15)
+    assert at(14) is (born > SUNDAY), "with nothing to go by the last night is made up for"

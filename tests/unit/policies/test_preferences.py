@@ -216,7 +216,7 @@ def test_kto_classes_stay_between_one_to_one_and_four_to_three(
     found = kto_examples(rows, seed=0, limit=limit)
     good = sum(row.desirable for row in found.kto)
     bad = len(found) - good
-    assert 1 <= max(good, bad) / min(good, bad) <= 4 / 3
+    assert 1 <= good / bad <= 4 / 3
     assert limit is None or len(found) <= limit
     if limit is None:
         assert min(good, bad) == min(wanted, unwanted), "nothing of the smaller class is thrown away"

@@ -90,6 +90,8 @@ def test_held_out_prompts_are_harmless_in_the_selection_mix_and_of_base_prompts_
     assert {p.base_prompt for p in found.held_out}.isdisjoint(p.base_prompt for p in found.train)
     assert len(found.train) == 20
     assert chosen().held_out == ()
+    later = choose(replace(SPLITS, train=both), amounts, cycle_seed=2, split_seed=1)
+    assert (later.held_out == found.held_out, later.train == found.train) == (True, False)
 
 
 def test_at_most_half_of_the_harmless_base_prompts_are_held_out() -> None:

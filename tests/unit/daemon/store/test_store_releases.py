@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.store.releases import Releases
 from daemon.store.rows import CycleState
 from daemon.store.store import Store
 from policies.errors import StateError
@@ -38,6 +39,19 @@ def test_another_base_model_is_refused(store: Store, base, at) -> None:
     store.releases.record_initial(base, at(0))
     with pytest.raises(StateError, match="base model"):
         store.releases.record_initial(Policy("x" * 64), at(1))
+
+
+def test_adapters_are_found_where_an_installation_was_moved_to(
+    store: Store, base, at, tmp_path: Path
+) -> None:
+    policy = Policy(base.base_digest, "a" * 64, tmp_path / "former" / "x")
+    store.releases.save_policy(policy, at(0))
+    moved = Releases(store.engine, tmp_path / "adapters")
+    assert moved.policy(policy.digest).adapter_path == policy.adapter_path
+    folder = tmp_path / "adapters" / str(policy.adapter_name)
+    folder.mkdir(parents=True)
+    assert moved.policy(policy.digest).adapter_path == folder
+    assert moved.policy(policy.digest) == policy
 
 
 def test_approval_releases_the_winner_in_one_step(store: Store, base, candidate, waiting, at) -> None:

@@ -170,6 +170,13 @@ def test_other_models_are_404(house: House, model: str) -> None:
             400,
         ),
         (b'{"messages": [{"role": "user", "content": "SECRET"}], "chat_template": "{{ SECRET }}"}', 400),
+        (b'{"messages": [{"role": "user", "content": "SECRET"}], "temperature": NaN}', 400),
+        (b'{"messages": [{"role": "user", "content": "SECRET \\ud800"}]}', 400),
+        (b'{"messages": [' + b"0," * 500_000 + b"0]}", 400),
+        (
+            b'{"messages": [{"role": "user", "content": [' + b"0," * 5000 + b"0]}]}",
+            400,
+        ),
         (b'{"messages": [{"role": "user", "content": "' + b"x" * BODY_LIMIT + b'"}]}', 413),
     ],
 )

@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaDecoderLayer
 
+from policies.engines.adapters import adapter_digest
 from policies.engines.answering_layers import (
     AnsweringLayer,
     JoinedWeights,
@@ -275,7 +276,8 @@ def test_the_engine_answers_by_them_alone(
         for n in range(4)
         for temperature in (0.0, 1.0)
     ]
-    policies = (Policy(engine.base_digest), Policy(engine.base_digest, "a" * 64, tiny_adapter))
+    adapted = Policy(engine.base_digest, adapter_digest(tiny_adapter), tiny_adapter)
+    policies = (Policy(engine.base_digest), adapted)
     for policy in policies:
         assert len(list(engine.generate(policy, asks))) == len(asks)
     assert not theirs_called
