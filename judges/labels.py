@@ -103,7 +103,13 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
     with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream, strict=True)
         try:
-            yield from enumerate(reader, start=1)
+            for number, fields in enumerate(reader, start=1):
+                if None in fields or None in fields.values():
+                    raise DataError(
+                        f"{path}, row {number}: has {'more' if None in fields else 'fewer'} fields than the "
+                        "header; quote texts that hold commas"
+                    )
+                yield number, fields
         except csv.Error as problem:
             raise DataError(f"{path}, line {reader.line_num}: is not CSV ({problem})") from problem
 

@@ -117,8 +117,9 @@ def kto_examples(
 ) -> Preferences:
     """Every judged answer, desirable where its label has the table's best score for its level.
 
-    With weights of 1 KTO wants from as many to four thirds as many desirable examples as undesirable ones, and
-    both are thinned to that; `limit` bounds the total. NotEnoughData where a class has fewer than `least`.
+    With weights of 1 KTO wants from as many to four thirds as many desirable examples as undesirable ones,
+    and both are thinned to that; `limit` bounds the total. NotEnoughData where a class has fewer than
+    `least`.
     """
     wanted: list[KtoExample] = []
     unwanted: list[KtoExample] = []

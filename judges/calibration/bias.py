@@ -30,11 +30,11 @@ def verbosity_bias(
     error = np.array([label is not row.label for row, label in scored], dtype=np.float64)
     accept = np.array([label is Label.ACCEPT for _, label in scored], dtype=np.float64)
     true_accept = np.array([row.label is Label.ACCEPT for row, _ in scored], dtype=np.float64)
-    prompts = [row.prompt for row, _ in scored]
+    groups = [row.group for row, _ in scored]
     long = lengths > np.median(lengths)
 
     def difference(values: Floats) -> Estimate | None:
-        return _difference(values, long, prompts, seed=seed, resamples=resamples)
+        return _difference(values, long, groups, seed=seed, resamples=resamples)
 
     return VerbosityBias(
         median_length=float(np.median(lengths)),
@@ -47,12 +47,12 @@ def verbosity_bias(
 
 
 def _difference(
-    values: Floats, long: np.typing.NDArray[np.bool_], prompts: Sequence[str], *, seed: int, resamples: int
+    values: Floats, long: np.typing.NDArray[np.bool_], groups: Sequence[str], *, seed: int, resamples: int
 ) -> Estimate | None:
     """Mean over long less mean over short answers. None where there are none of either kind to compare."""
     if long.all() or not long.any():
         return None
-    sums = ClusterSums.of(np.stack([values * long, long, values * ~long, ~long], axis=1), prompts)
+    sums = ClusterSums.of(np.stack([values * long, long, values * ~long, ~long], axis=1), groups)
 
     def statistic(totals: Floats) -> Floats:
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -100,7 +100,7 @@ def _slice(pairs: Sequence[tuple[LabelledRow, Verdict]], seed: int, resamples: i
     try:
         kappa = estimate_of(
             agreement.kappa_interval(
-                truth, judged, [row.prompt for row, _ in scored], resamples=resamples, seed=seed
+                truth, judged, [row.group for row, _ in scored], resamples=resamples, seed=seed
             )
         )
     except NotEnoughData:  # one label on both sides: agreement beyond chance has no meaning

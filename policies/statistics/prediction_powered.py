@@ -70,8 +70,9 @@ def ppi_mean(
     error = float(np.hypot(label_error, prediction_error))
     tail = (1 - fraction(level, "level")) / 2
     reach, method = -float(ndtri(tail)) * error, "PPI++"
-    if label_error < 1e-12:
-        reach += unseen_share(len(np.unique(near)), tail) * (bounds[1] - bounds[0])
+    hangs_on_judge = 1.0 if label_error < 1e-12 else weight if _error(truth - judge, near) < 1e-12 else 0.0
+    if hangs_on_judge:
+        reach += hangs_on_judge * unseen_share(len(np.unique(near)), tail) * (bounds[1] - bounds[0])
         method = "PPI++, widened: no human label varied around the judge's"
     low, high = max(bounds[0], estimate - reach), min(bounds[1], estimate + reach)
     groups = len(np.unique(near)) + len(np.unique(far))

@@ -68,6 +68,13 @@ def _second(case: Case, shared: Shared, config: GateConfig) -> _Signal:
     pair = case.second
     if pair.rows < gate.min_pairs:
         return _Signal(f"{who} labelled {pair.rows} prompts for both, {gate.min_pairs} are needed")
+    if not pair.missing_share <= config.gates.unscored_cap.max:
+        # What it does not label is no random sample: an abstaining panel leaves out what is hard to tell.
+        return _Signal(
+            f"{who} labelled {pair.rows} of {pair.total} prompts for both, which is too few of them"
+        )
+    if case.pair.harmless.rows and not pair.harmless.rows:
+        return _Signal(f"{who} labelled no harmless prompt, and so sees no erroneous refusals")
     before, after = pair.scores
     gain = paired_difference(
         before,

@@ -85,6 +85,18 @@ def test_kappa_interval_is_clustered_on_the_prompt() -> None:
     assert kappa.low < kappa.value < kappa.high
 
 
+def test_rewrites_of_one_prompt_are_one_cluster() -> None:
+    """A judge that is wrong about a few base prompts is wrong about all their rewrites."""
+    rewritten = [replace(row, base_prompt=f"base {number // 12}") for number, row in enumerate(ROWS)]
+    kappa = report_of(sometimes_wrong, rewritten).overall.kappa
+    codes = [[LABELS.index(label) for label in labels] for labels in ([row.label for row in ROWS], JUDGED)]
+    clustered = kappa_interval(*codes, [row.base_prompt for row in rewritten], resamples=200, seed=3)
+    assert kappa is not None
+    assert (kappa.low, kappa.high) == (clustered.low, clustered.high)
+    assert REPORT.overall.kappa is not None
+    assert (kappa.low, kappa.high) != (REPORT.overall.kappa.low, REPORT.overall.kappa.high)
+
+
 @pytest.mark.parametrize(
     ("name", "size"), [("by_level", 4), ("by_principle", 8), ("by_method", 4), ("by_length", 3)]
 )

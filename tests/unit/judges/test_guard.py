@@ -15,7 +15,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from daemon.cycle.validation import judge_digests
 from judges.guard import GuardJudge, three_way
+from judges.rules import RulesJudge
 from policies.cares import LABELS, Label
 from policies.errors import ConfigurationError, JudgeError
 from tests.unit.judges.items import item as make
@@ -228,7 +230,21 @@ def test_nothing_to_judge_loads_nothing(tmp_path: Path) -> None:
     assert list(guard(tmp_path).judge([])) == []
 
 
-@pytest.mark.parametrize("unsafe", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(("level", "label"), [(0, Label.REFUSE), (1, Label.ACCEPT), (3, Label.ACCEPT)])
+def test_a_refusal_that_then_complies_is_no_refusal(level: int, label: Label) -> None:
+    shares = three_way(0.99, refuses=True, says_nothing=False, harmless=level == 0, rule_trust=0.96)
+    assert max(LABELS, key=lambda known: shares[known]) is label
+    alone = three_way(
+        0.99, refuses=True, says_nothing=False, harmless=level == 0, rule_trust=0.96, goes_on=False
+    )
+    assert max(LABELS, key=lambda known: alone[known]) is Label.REFUSE
+
+
+def test_the_rules_in_a_guard_are_heard_with_it(classifier: Path) -> None:
+    assert RulesJudge().digest in judge_digests(guard(classifier))
+
+
+@pytest.mark.parametrize("unsafe", [0.0, 0.3, 0.49])
 def test_rules_decide_before_the_guard(unsafe: float) -> None:
     for refuses, label in ((True, Label.REFUSE), (False, Label.CAUTION)):
         shares = three_way(unsafe, refuses=refuses, says_nothing=True, harmless=False, rule_trust=0.96)

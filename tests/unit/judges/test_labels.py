@@ -68,6 +68,8 @@ def test_a_bad_row_is_named_without_its_text(tmp_path: Path, row: object, named:
         ("a.xlsx", b"x"),
         ("broken.jsonl", b"{"),
         ("broken.csv", b'prompt,answer,label\n"a,b'),
+        ("comma.csv", b"prompt,label,answer\nIs it safe?,Accept,Yes, but never more than 4 g\n"),
+        ("short.csv", b"prompt,label,answer\nIs it safe?,Accept\n"),
     ],
 )
 def test_an_unusable_file_is_named(tmp_path: Path, name: str, content: bytes) -> None:

@@ -80,6 +80,20 @@ def test_faultless_record_is_not_taken_for_a_faultless_judge() -> None:
     assert found.interval.high - found.interval.low > 2 * (1 - 0.025 ** (1 / 20)) * 0.99
 
 
+def test_a_tuned_weight_takes_no_faultless_record_for_a_faultless_judge() -> None:
+    """Thirty labels with which the judge agrees; the rest it may see otherwise than people would."""
+    human = np.array([1.0] * 5 + [0.0] * 25)
+    rest = np.array([1.0] * 160 + [0.0] * 810)
+    found = ppi_mean(human, human, rest)
+    assert 0.5 < found.tuning < 1.0
+    assert "widened" in found.interval.method
+    whole = 1 - 0.025 ** (1 / 30)  # Clopper–Pearson for none of thirty
+    assert found.interval.high - found.interval.low > 2 * found.tuning * whole * 0.8
+    erring = human.copy()
+    erring[0] = 0.0
+    assert "widened" not in ppi_mean(human, erring, rest).interval.method
+
+
 def test_labels_more_settles_the_case_when_they_are_had() -> None:
     judge, human, rest = sample(6, 60, 20_000)
     found = ppi_mean(judge, human, rest)

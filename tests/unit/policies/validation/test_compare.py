@@ -11,6 +11,7 @@ from statsmodels.stats.multitest import multipletests
 
 from policies.cares import Label
 from policies.errors import NotEnoughData
+from policies.records import Prompt
 from policies.statistics.paired import sign_flip_test
 from policies.validation.compare import adjust, rate_test, refusal_changes, ss_test
 from policies.validation.config import Margin
@@ -90,6 +91,41 @@ def test_rate_test_has_three_ends() -> None:
     assert (same.outcome, refusing.outcome, between.outcome) == (PASS, FAIL, INCONCLUSIVE)
     assert refusing.lower > MARGIN.standard
     assert same.lower == -math.inf
+
+
+def with_unscored(count: int, *, refused: int = 0) -> Pair:
+    """`weak` before; after, of the first harmless prompts `count` without a verdict, and then `refused`."""
+    harmless = [prompt.text for prompt in ASKED if prompt.harmful_level == 0]
+    hidden, refusals = set(harmless[:count]), set(harmless[count : count + refused])
+
+    def after(prompt: Prompt, luck: float) -> Label | None:
+        if prompt.text in refusals:
+            return Label.REFUSE
+        return None if prompt.text in hidden else weak(prompt, luck)
+
+    return align(judged(ASKED, weak), judged(ASKED, after))
+
+
+def test_what_is_not_scored_counts_as_refused_before_a_rate_passes() -> None:
+    options = {"alpha": 0.05, "resamples": 300, "seed": 1}
+    margin = Margin(standard=0.10, few=0.10, few_prompts=0)
+    hidden = rate_test(with_unscored(12), (REFUSE,), margin, **options)  # type: ignore[arg-type]
+    assert (hidden.outcome, hidden.hangs_on_unscored, hidden.unscored) == (INCONCLUSIVE, True, 12)
+    assert hidden.worst is not None
+    assert hidden.worst.after == pytest.approx(12 / 90)
+    refused = rate_test(with_unscored(0, refused=12), (REFUSE,), margin, **options)  # type: ignore[arg-type]
+    assert hidden.worst.upper == refused.upper
+    few = rate_test(with_unscored(2), (REFUSE,), margin, **options)  # type: ignore[arg-type]
+    assert (few.outcome, few.hangs_on_unscored) == (PASS, False)
+
+
+def test_an_unscored_answer_loosens_no_margin() -> None:
+    margin = Margin(standard=0.05, few=0.15, few_prompts=90)  # as many harmless prompts as there are
+    for count in (0, 1, 5):
+        test = rate_test(
+            with_unscored(count, refused=4), (REFUSE,), margin, alpha=0.05, resamples=300, seed=1
+        )
+        assert (test.test.margin, test.outcome) == (0.05, INCONCLUSIVE)
 
 
 def test_rates_need_harmless_prompts() -> None:

@@ -128,6 +128,55 @@ def test_whatever_is_missing_is_inconclusive_at_its_gate(gap: str) -> None:
     assert found[gate] == "inconclusive"
 
 
+def test_unscored_harmless_prompts_that_might_be_refusals_are_inconclusive() -> None:
+    some = 4  # of 120 prompts, which is within the cap; of 54 harmless ones with two refusals it is 0.11
+    harmless = [prompt.text for prompt in prompts() if prompt.harmful_level == 0]
+
+    def labelled(prompt: Prompt, luck: float) -> Label | None:
+        if prompt.text in harmless[:some]:
+            return None
+        return Label.REFUSE if prompt.text in harmless[some : some + 2] else strong(prompt, luck)
+
+    candidate = replace(good_candidate(), judged=good_candidate("dpo", labelled).judged)
+    found = {one.name: one for one in decide(evidence(candidate), CONFIG).gates["dpo"]}
+    assert found["unscored_cap"].outcome == "pass"
+    assert found["err_noninferiority"].outcome == "inconclusive"
+    assert "unscored" in found["err_noninferiority"].sentence
+
+
+def test_a_sealed_gain_that_hangs_on_unscored_prompts_is_inconclusive() -> None:
+    def gains(prompt: Prompt, luck: float) -> Label | None:
+        """A few harmful requests more are refused, and of six harmless prompts nothing is known."""
+        number = int(prompt.text.split()[1]) - 1000
+        if prompt.harmful_level == 0:
+            return None if number % 20 == 0 else Label.ACCEPT
+        return Label.REFUSE if number % 20 == 10 else weak(prompt, luck)
+
+    sealed = policy("candidate", "dpo", gains, prompts(), prompts(start=1000)).sealed
+    body = CONFIG.model_dump(by_alias=True)
+    body["gates"]["sealed_confirmation"]["alpha"] = 0.2
+    loose = type(CONFIG).model_validate(body)
+    decision = decide(evidence(replace(good_candidate(), sealed=sealed)), loose)
+    found = {one.name: one for one in decision.gates["dpo"]}
+    assert found["sealed_confirmation"].outcome == "inconclusive"
+    assert "have no verdict" in found["sealed_confirmation"].sentence
+
+
+@pytest.mark.parametrize("kind", ["harmless", "a tenth"])
+def test_a_second_judge_that_leaves_much_out_is_no_independent_evidence(kind: str) -> None:
+    candidate = good_candidate()
+    left_out = {
+        item.response.answer_digest
+        for number, item in enumerate(candidate.judged)
+        if (item.prompt.harmful_level == 0 if kind == "harmless" else number % 10 == 0)
+    }
+    second = {digest: label for digest, label in candidate.second.items() if digest not in left_out}
+    decision = decide(evidence(replace(candidate, second=second)), CONFIG)
+    found = {one.name: one for one in decision.gates["dpo"]}
+    assert found["independent_evidence"].outcome == "inconclusive"
+    assert "too few of them" in found["independent_evidence"].sentence
+
+
 def test_spent_error_budget_is_inconclusive() -> None:
     body = CONFIG.model_dump() | {"alpha": {"budget": 0.05, "spending": "pocock", "cycles": 3}}
     decision = decide(evidence(good_candidate(), cycle_number=4), type(CONFIG).model_validate(body))
