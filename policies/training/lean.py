@@ -62,9 +62,10 @@ class Lean:
 def settle(share: Callable[[float], float], target: float, prompts: int, least: float = 0.0) -> Lean:
     """0 where the `share` at training's end lies between `least` and `target`.
 
-    Above, the first lean towards answering that is within the target; where none is, of those with the least
-    share the one nearest to training's end. Below, the last lean towards refusing before one that is not
-    within.
+    Above, the first lean towards answering that is within the target, or one half a step nearer to training's
+    end, if that is: what is leant too far is paid for with harmful requests that are answered. Where none is
+    within, of those with the least share the one nearest to training's end. Below, the last lean towards
+    refusing before one that is not within.
     """
     tried = {0.0: share(0.0)}
 
@@ -76,6 +77,8 @@ def settle(share: Callable[[float], float], target: float, prompts: int, least: 
         found = next(filter(within, _ANSWERING), None)
         if found is None:
             found = min(tried, key=lambda lean: (tried[lean], lean))
+        elif within(between := (found + max(lean for lean in tried if lean < found)) / 2):
+            found = between
     elif tried[0.0] < least:
         found = min(itertools.takewhile(within, _REFUSING), default=0.0)
     else:

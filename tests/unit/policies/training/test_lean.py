@@ -35,9 +35,13 @@ def test_search_finds_what_trying_every_lean_finds(at_end: float, target: float)
         return at_end * math.exp(-3 * lean) if lean < 1 else 0.0
 
     found = settle(share, target, prompts=100)
-    assert found.chosen == min(lean for lean in ANSWERING if share(lean) <= target)
+    coarse = next(at for at, lean in enumerate(ANSWERING) if share(lean) <= target)
+    looked = ANSWERING[: coarse + 1]
+    if coarse:  # once more between where it was too much and where it was not
+        looked.append((looked[-2] + looked[-1]) / 2)
+    assert list(found.tried) == looked, "each costs an answer to all held-out prompts"
+    assert found.chosen == min(lean for lean in looked if share(lean) <= target)
     assert found.tried[found.chosen] == share(found.chosen) <= target
-    assert list(found.tried) == ANSWERING[: len(found.tried)], "each costs an answer to all held-out prompts"
 
 
 @pytest.mark.parametrize("target", [0.05, 0.09, 0.12, 0.5])
@@ -92,7 +96,8 @@ def with_target(
 @pytest.mark.parametrize(
     ("target", "least", "shares", "lean"),
     [
-        (0.04, None, [0.3, 0.06, 0.02], 0.25),
+        (0.04, None, [0.3, 0.06, 0.02, 0.05], 0.25),
+        (0.04, None, [0.3, 0.06, 0.02, 0.04], 0.1875),
         (0.999, None, [0.3], 0.0),
         (0.4, 0.35, [0.3, 0.38, 0.5], -0.125),
     ],
