@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -202,6 +203,8 @@ class Training:
         )
         self._run.store.releases.save_policy(policy, self._run.now())
         self._keep(candidate, preferences)
+        # What is kept of it lies among the adapters; of a large model it would fill a disk twice as soon.
+        shutil.rmtree(self._run.folder / name, ignore_errors=True)
         told = {"adapter": digest, "rows": len(preferences), "seconds": card["seconds"]}
         return told | ({"lean": card["lean"]} if card.get("lean") else {})
 
