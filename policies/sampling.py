@@ -43,8 +43,8 @@ def sample(
         raise ConfigurationError("the number of prompts to sample must not be negative.")
     if not set(stratify) <= set(STRATA):
         raise ConfigurationError(f"stratify can name only {', '.join(STRATA)}.")
-    _check_weights("level_shares", level_shares, LEVELS)
-    _check_weights("method_weights", method_weights, METHODS)
+    check_weights("level_shares", level_shares, LEVELS)
+    check_weights("method_weights", method_weights, METHODS)
     pool = {
         prompt.digest: prompt
         for prompt in prompts
@@ -193,7 +193,8 @@ def _bases(rows: Iterable[Prompt]) -> int:
     return len({row.base_prompt for row in rows})
 
 
-def _check_weights(name: str, weights: _Weights | None, known: Collection[Any]) -> None:
+def check_weights(name: str, weights: _Weights | None, known: Collection[Any]) -> None:
+    """ConfigurationError where `weights`, called `name`, name what is not `known`, or weigh nothing."""
     if weights is None:
         return
     if not set(weights) <= set(known):
@@ -201,4 +202,4 @@ def _check_weights(name: str, weights: _Weights | None, known: Collection[Any]) 
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights.values()) or not any(
         weights.values()
     ):
-        raise ConfigurationError(f"{name} must be numbers of at least 0, one of them above 0.")
+        raise ConfigurationError(f"{name} must be numbers of 0 or more, one of them above 0.")

@@ -113,6 +113,6 @@ def _steady(judges: Sequence[Trust]) -> tuple[bool | None, str]:
 
 
 def judge_digests(judge: Judge) -> frozenset[str]:
-    """Of a judge and, for a panel, of all who sit on it."""
+    """Of a judge and of all whose opinions are in its own: who sits on a panel, the rules in a guard."""
     members: Sequence[Judge] = getattr(judge, "members", ())
     return frozenset({judge.digest}).union(*map(judge_digests, members))

@@ -81,7 +81,7 @@ class ReleaseController:
         with self._one_at_a_time:
             try:
                 state = self._bring_up(target)
-            except PrimumError as error:
+            except (PrimumError, OSError) as error:  # of its folder, too
                 _log.info("release of %s failed, the route is unchanged: %s", target.name, error)
                 return ReleaseStatus(
                     ReleaseState.FAILED,

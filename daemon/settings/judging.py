@@ -11,10 +11,9 @@ from pydantic import Field, model_validator
 from daemon.settings.sections import Section, ServerUrl
 from policies.cares import Label
 
-_TEXT_JUDGES = ("local", "self", "openai")
 # Of each field the kinds of judges that it says something to; elsewhere it would be set and mean nothing.
 _FIELDS_OF = {
-    "rubric": _TEXT_JUDGES,
+    "rubric": ("local", "self", "openai"),
     "model": ("local", "openai", "guard"),
     "adapter": ("local", "self"),
     "dtype": ("local", "self"),
@@ -67,11 +66,8 @@ class JudgeSettings(Section):
             raise ValueError("a judge of kind guard needs guard_kind (generative or classifier)")
         if self.kind == "panel" and len(self.members) < 2:
             raise ValueError("a judge of kind panel needs at least two members")
-        for name in sorted(self.model_fields_set & set(_FIELDS_OF)):
-            kinds, unset = (
-                _FIELDS_OF[name],
-                type(self).model_fields[name].get_default(call_default_factory=True),
-            )
+        for name, kinds in _FIELDS_OF.items():
+            unset = type(self).model_fields[name].get_default(call_default_factory=True)
             if self.kind not in kinds and getattr(self, name) != unset:
                 raise ValueError(f"{name} is for judges of kind {' or '.join(kinds)}; leave it out")
         if not all(map(math.isfinite, self.label_bias.values())):

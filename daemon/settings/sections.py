@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from daemon.schedule import cron
 from policies.cares import LEVELS, METHODS
 from policies.errors import ConfigurationError
+from policies.sampling import check_weights
 
 _METHOD_WEIGHTS = ("method_weights", "harmless_method_weights", "harmful_method_weights")
 
@@ -132,10 +132,12 @@ class SamplingSettings(Section):
         for name in _METHOD_WEIGHTS:
             if bad_methods := set(getattr(self, name) or {}) - set(METHODS):
                 raise ValueError(f"sampling.{name}: unknown methods {sorted(bad_methods)}")
-        for name in ("level_shares", "train_level_shares", *_METHOD_WEIGHTS):
-            weights = (getattr(self, name) or {None: 1.0}).values()
-            if not all(math.isfinite(one) and one >= 0 for one in weights) or not sum(weights):
-                raise ValueError(f"sampling.{name}: must be numbers of 0 or more, one of them above 0")
+        try:
+            for name in ("level_shares", "train_level_shares", *_METHOD_WEIGHTS):
+                known = METHODS if name in _METHOD_WEIGHTS else LEVELS
+                check_weights(f"sampling.{name}:", getattr(self, name), known)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from error
         return self
 
 

@@ -95,11 +95,9 @@ def first_words(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[str]
             ends = [rows[index][len(head) :] for index in batch]
             return tokenizer.batch_decode(_answers(bare, tokenizer, ends, head, cache, shares))
 
-        lanes = Lanes()
-        for batch, texts in lanes.map_batches(answered, order, batch_size=_BATCH, least=_LEAST_ROWS):
+        for batch, texts in Lanes().map_batches(answered, order, batch_size=_BATCH, least=_LEAST_ROWS):
             for index, text in zip(batch, texts, strict=True):
                 told[index] = text
-        lanes.close()
     return told
 
 

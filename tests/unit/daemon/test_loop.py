@@ -109,3 +109,42 @@ def test_a_worker_that_fails_for_ever_is_waited_for_at_most_ten_minutes(
     monkeypatch.setattr(house.daemon, "_worker", Dead())
     house.daemon._reap()
     assert house.daemon._not_before == house.now + 600.0
+
+
+def test_what_a_cycle_had_loaded_to_measure_it_is_unloaded_before_the_next(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.tick()
+    other = write_adapter(house.daemon._place.paths.data_dir / "candidate", "other")
+    house.daemon._controller._upstream.load("primum-candidate", other)
+    assert "primum-candidate" in house.vllm.names
+    began: list[object] = []
+    monkeypatch.setattr("daemon.loop.Worker", lambda arguments: began.append(arguments) or _Idle())
+    monkeypatch.setattr("daemon.loop.is_due", lambda *_, **__: True)
+    house.tick()
+    assert len(began) == 1
+    assert house.vllm.names == {"base", str(house.policy.adapter_name)}
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_not_served(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    house.tick()
+    house.vllm.restart()
+    monkeypatch.setattr("daemon.release.controller.verify_adapter", broken)
+    house.tick(10.0)
+    assert (house.ready, house.daemon._released) == (False, None)
+    assert "Input/output error" in house.told[-1]
+
+
+class _Idle:
+    """A worker that has nothing to tell and does not end."""
+
+    def events(self) -> list[dict[str, object]]:
+        return []
+
+    def ended(self) -> None:
+        return None
