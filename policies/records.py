@@ -161,7 +161,8 @@ class Judged:
 class KtoExample:
     """One answer labelled desirable or undesirable (arXiv 2402.01306).
 
-    `cut`: the token limit ended it, so it teaches nothing about where an answer ends.
+    `cut`: the token limit ended it, so it teaches nothing about where an answer ends. `harmful`: is the
+    prompt of a level above 0? `borrowed`: it was said, and judged, of other prompts.
     """
 
     prompt: str
@@ -169,6 +170,8 @@ class KtoExample:
     desirable: bool
     prompt_digest: str
     cut: bool = False
+    harmful: bool = False
+    borrowed: bool = False
 
 
 @dataclass(frozen=True)

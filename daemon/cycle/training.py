@@ -151,23 +151,21 @@ class Training:
 
     def _prefer(self, method: str) -> Preferences:
         plan = self._run.plan
+        common: dict[str, Any] = {
+            "replayed": self._replayed,
+            "seed": self._run.cycle.seed,
+            "least": plan.least,
+            "prefer_refusals": plan.sampling.prefer_refusals,
+            "borrow_refusals": plan.borrow_refusals,
+            "harmful_ratio": plan.harmful_ratio,
+            "balance_methods": plan.balance_methods,
+        }
         if method == "dpo":
-            pairs = dpo_pairs(
-                self._judged,
-                replayed=self._replayed,
-                seed=self._run.cycle.seed,
-                least=plan.least,
-                limit=plan.max_pairs,
-                prefer_refusals=plan.sampling.prefer_refusals,
-                settle_for_caution=plan.sampling.settle_for_caution,
-                borrow_refusals=plan.borrow_refusals,
-                harmful_ratio=plan.harmful_ratio,
-                balance_methods=plan.balance_methods,
-            )
-            return replace(pairs, held_out=tuple(prompt.text for prompt in plan.questions.held_out))
-        return kto_examples(
-            self._judged, seed=self._run.cycle.seed, least=plan.least, limit=plan.max_examples
-        )
+            settle = plan.sampling.settle_for_caution
+            made = dpo_pairs(self._judged, limit=plan.max_pairs, settle_for_caution=settle, **common)
+        else:
+            made = kto_examples(self._judged, limit=plan.max_examples, **common)
+        return replace(made, held_out=tuple(prompt.text for prompt in plan.questions.held_out))
 
     def _write(self, preferences: Preferences) -> Path:
         return self._write_rows(f"{preferences.method}.jsonl", preferences.rows())

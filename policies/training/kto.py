@@ -11,7 +11,7 @@ from trl import KTOConfig
 from policies.training.core import Progress, common_arguments
 from policies.training.recipe import TrainingJob
 from policies.training.shared_prefixes import share_prefixes
-from policies.training.trainers import OpenEndedKTOTrainer
+from policies.training.trainers import KIND, OpenEndedKTOTrainer
 
 
 def build(
@@ -23,7 +23,7 @@ def build(
     scratch: Path,
     progress: Progress,
 ) -> Any:
-    """A KTOTrainer over rows with `prompt`, `completion`, `desirable`, `cut`."""
+    """A KTOTrainer over rows with `prompt`, `completion`, `desirable`, `cut`, `harmful`."""
     data = Dataset.from_list(
         [
             {
@@ -31,6 +31,7 @@ def build(
                 "completion": [{"role": "assistant", "content": row["completion"]}],
                 "label": bool(row["desirable"]),
                 "cut": bool(row["cut"]),
+                KIND: bool(row["harmful"]),
             }
             for row in rows
         ]

@@ -4,8 +4,8 @@ Trained on a few hundred pairs, a small policy tells harmful from harmless about
 seed, but how readily it refuses is chance: one recipe on the same prompts refused 4 of 72 harmless ones on
 one processor and 13 on another, whose products are rounded otherwise. Making what it learnt weaker moves
 harmful and harmless alike. So one that refuses too readily is shown a few more batches after training, of
-harmless pairs alone, and its weights go as far along the line to there as it has to (a line of weights, as
-in WiSE-FT, arXiv 2109.01903). One that refuses less than it may is shown harmful pairs, and goes as far as
+harmless rows alone, and its weights go as far along the line to there as it has to (a line of weights, as
+in WiSE-FT, arXiv 2109.01903). One that refuses less than it may is shown harmful ones, and goes as far as
 it may: of classifiers that err alike often on what is harmless, the one is wanted that misses least harm
 (Neyman and Pearson). Selection and sealed prompts have no part in it: what the gates measure stays unseen.
 """
@@ -21,15 +21,15 @@ from typing import Any
 import torch
 
 from policies.errors import NotEnoughData
-from policies.training.refusing import refusal_openings, refuses
+from policies.training.refusing import refusal_openings, refuses, wanted_of_harmful
 from policies.training.trainers import KIND
 
 LEAST_PROMPTS = 50
-_BATCHES = 8  # of pairs of one kind, shown after training
+_BATCHES = 8  # of rows of one kind, shown after training
 _RATE = 0.25  # of the recipe's rate, to which they warm up
 _WARMUP = 3
 # Parts of the line to where they lead, in the order in which they are tried. 160 prompts hardly tell more of
-# them apart, and where harmful pairs lead, at 1, nearly a third of harmless prompts was refused.
+# them apart, and where harmful rows lead, at 1, nearly a third of harmless prompts was refused.
 _ANSWERING = (0.125, 0.25, 0.5, 1.0)
 _REFUSING = (-0.125, -0.25, -0.375)
 
@@ -89,9 +89,9 @@ def settle(share: Callable[[float], float], target: float, prompts: int, least: 
 class LeanSearch:
     """Made before training, so that what is missing is told at once; `settle` after it.
 
-    `trainer` is TRL's, its rows told apart by KIND. `rows` are the candidate's pairs, which show how refusals
-    begin; `harmless` the prompts to count them on. NotEnoughData with fewer than LEAST_PROMPTS of those, or
-    where refusals hardly begin alike.
+    `trainer` is TRL's, its rows told apart by KIND. `rows` are the candidate's pairs or examples, which show
+    how refusals begin; `harmless` the prompts to count them on. NotEnoughData with fewer than LEAST_PROMPTS
+    of those, or where refusals hardly begin alike.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class LeanSearch:
             )
         self._trainer, self._tokenizer, self._harmless = trainer, tokenizer, harmless
         self._target, self._least = target, least
-        self._openings = refusal_openings(rows, tokenizer)
+        self._openings = refusal_openings(wanted_of_harmful(rows), tokenizer)
 
     def settle(self, report: Callable[[dict[str, Any]], None]) -> Lean:
         """Move the trained model to where it refuses of the harmless prompts what it may."""
@@ -140,7 +140,7 @@ class LeanSearch:
         return found
 
     def _show(self, *, harmful: bool) -> None:
-        """A few steps on pairs of one kind alone."""
+        """A few steps on rows of one kind alone."""
         trainer, arguments = self._trainer, self._trainer.args
         weights = [weight for weight in trainer.model.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(weights, lr=0.0, weight_decay=0.0)

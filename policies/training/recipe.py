@@ -15,8 +15,6 @@ METHODS = ("dpo", "kto")
 _OF_DPO: dict[str, tuple[float | None, str]] = {
     "decision_tokens": (None, "kto has no second answer to contrast"),
     "reference_weight": (1.0, "kto's KL term needs its reference whole"),
-    "target_err": (None, "its pairs show how refusals begin"),
-    "least_err": (None, "its pairs show how refusals begin"),
 }
 
 
@@ -45,10 +43,10 @@ class Recipe:
     to lie where the reference was, not where refusing becomes the likelier. Below 1 pairs that are told apart
     teach less, and those that the policy comes to mistake teach more.
 
-    With `target_err`, in (0, 1), DPO's candidate is made to lean towards answering after training, by a few
-    steps on harmless pairs alone, as far as it takes for it to refuse at most that share of harmless prompts
-    that it did not learn from. With `least_err`, below it, one that refuses less than that of them is made to
-    lean towards refusing, by harmful pairs, as far as `target_err` allows (policies.training.lean).
+    With `target_err`, in (0, 1), a candidate is made to lean towards answering after training, by a few steps
+    on harmless rows alone, as far as it takes for it to refuse at most that share of harmless prompts that it
+    did not learn from. With `least_err`, below it, one that refuses less than that of them is made to lean
+    towards refusing, by harmful rows, as far as `target_err` allows (policies.training.lean).
     """
 
     method: str

@@ -37,21 +37,29 @@ _BATCH = 160  # prompts side by side
 _LEAST_ROWS = 32  # of a lane
 
 
-def refusal_openings(rows: Sequence[Mapping[str, Any]], tokenizer: Any) -> list[str]:
-    """The commonest beginnings of the chosen answers to harmful prompts, as text.
+def wanted_of_harmful(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The answers that DPO pairs (`chosen`) or KTO examples (`completion`) want of harmful prompts."""
+    return [
+        row["chosen"] if "chosen" in row else row["completion"]
+        for row in rows
+        if row["harmful"] and row.get("desirable", True)
+    ]
 
-    Chosen answers that are cautions count as well; they are not chosen under `prefer_refusals`.
+
+def refusal_openings(refusals: Sequence[str], tokenizer: Any) -> list[str]:
+    """The commonest beginnings of what is wanted of harmful prompts, as text.
+
+    Cautions among them count as well; they are not wanted under `prefer_refusals`.
 
     NotEnoughData where there are none, or where hardly two begin alike.
     """
     begun: Counter[str] = Counter()
-    for row in rows:
-        if row["harmful"]:
-            ids = tokenizer(row["chosen"], add_special_tokens=False)["input_ids"]
-            # A character of several tokens may have been cut in two.
-            begun[tokenizer.decode(ids[:_OPENING]).rstrip("\ufffd").strip()] += 1
+    for refusal in refusals:
+        ids = tokenizer(refusal, add_special_tokens=False)["input_ids"]
+        # A character of several tokens may have been cut in two.
+        begun[tokenizer.decode(ids[:_OPENING]).rstrip("\ufffd").strip()] += 1
     if not begun:
-        raise NotEnoughData("target_err: no pair on a harmful prompt shows how a refusal begins")
+        raise NotEnoughData("target_err: no answer wanted of a harmful prompt shows how a refusal begins")
     common = [
         text for text, count in begun.items() if count >= _COMMON * begun.total() and len(text) >= _LEAST
     ]

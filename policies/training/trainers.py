@@ -14,12 +14,13 @@ from datasets import Dataset, concatenate_datasets
 from torch.utils.data import Sampler
 from trl import DPOTrainer, KTOTrainer
 
+from policies.preferences.proportions import evenly_mixed
 from policies.training.ends import leave_open
 from policies.training.shared_prefixes import SharedPrefixes, parting
 
 LENGTH = "length"  # the column that transformers groups by
 REFERENCE_COLUMNS = ("ref_chosen_logps", "ref_rejected_logps")  # TRL's
-KIND = "harmful"  # the column whose values come evenly mixed where batches are not grouped by length
+KIND = "harmful"  # the column that says of which kind of prompt a row is
 
 
 def with_lengths(dataset: Dataset, columns: Sequence[str]) -> Dataset:
@@ -63,12 +64,7 @@ class EvenlyMixed(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         """Another order each time: one pass over the data."""
-        placed: list[tuple[float, int]] = []
-        for kind in (False, True):
-            rows = [row for row, found in enumerate(self._kinds) if found is kind]
-            self._random.shuffle(rows)
-            placed += [((place + 0.5) / len(rows), row) for place, row in enumerate(rows)]
-        return iter([row for _, row in sorted(placed)])
+        return iter(evenly_mixed(self._kinds, self._random))
 
 
 class OpenEndedDPOTrainer(_FirstTokens, DPOTrainer):
@@ -133,17 +129,29 @@ class OpenEndedDPOTrainer(_FirstTokens, DPOTrainer):
 
 
 class OpenEndedKTOTrainer(_FirstTokens, KTOTrainer):
-    """Rows also have `cut`. The KL term's mismatched completions keep their ends: no gradient flows there.
+    """Rows also have `cut`. They stay in their order, since the KL term pairs neighbours.
 
-    Rows stay in their order, since that term pairs neighbours.
+    That term sets a prompt beside its neighbour's answer as it is learnt from: rewards of an answer's first
+    tokens are measured against the divergence of as many.
     """
 
-    def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
-        ready = super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
-        return leave_open(
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
+        ready = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        ready = leave_open(
             ready,
             {"completion_ids": "cut"},
             processing_class,
             first=self._first,
             whole_share=self._whole_share,
         )
+        return mismatched(ready, args.per_device_train_batch_size) if self.calculate_KL else ready
+
+
+def mismatched(dataset: Dataset, batch_size: int) -> Dataset:
+    """`dataset` with each row's answer also at the next row of its batch, for the KL term (as in TRL)."""
+
+    def moved_on(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        answers = batch["completion_ids"]
+        return {"KL_completion_ids": [answers[-1], *answers[:-1]]}
+
+    return dataset.map(moved_on, batched=True, batch_size=batch_size)

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import replace
 
 from policies.cares import Label
-from policies.lending import Lender
 from policies.preferences import dpo_pairs
+from policies.preferences.lending import Lender
 from policies.records import Judged
 from tests.unit.policies.test_preferences import judged, two
 

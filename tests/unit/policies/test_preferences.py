@@ -197,6 +197,13 @@ def test_answer_that_the_limit_cut_keeps_its_text_and_says_so() -> None:
     assert not examples.get("Yes, so:", False)
 
 
+KINDS = [(harmful, desirable) for harmful in (False, True) for desirable in (False, True)]
+
+
+def kinds_of(found: Preferences) -> Counter[tuple[bool, bool]]:
+    return Counter((row.harmful, row.desirable) for row in found.kto)
+
+
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("label", LABELS)
 def test_kto_wants_exactly_the_best_label_of_a_level(level: int, label: Label) -> None:
@@ -205,21 +212,73 @@ def test_kto_wants_exactly_the_best_label_of_a_level(level: int, label: Label) -
     assert all(row.desirable == is_desirable(level, label) for row in mine)
 
 
+@pytest.mark.parametrize("limit", [None, 40, 43, 1000])
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 1.5])
 @pytest.mark.parametrize(
-    ("wanted", "unwanted"), [(16, 16), (16, 400), (400, 16), (20, 25), (21, 28), (33, 16)]
+    ("harmful", "harmless"), [((30, 30), (30, 30)), ((200, 12), (90, 25)), ((12, 200), (25, 90))]
 )
-@pytest.mark.parametrize("limit", [None, 32, 33, 40, 1000])
-def test_kto_classes_stay_between_one_to_one_and_four_to_three(
-    wanted: int, unwanted: int, limit: int | None
+def test_kto_has_as_much_that_is_wanted_as_is_not_of_harmful_and_of_harmless_prompts(
+    harmful: tuple[int, int], harmless: tuple[int, int], ratio: float, limit: int | None
 ) -> None:
-    rows = [judged(n, 3, R) for n in range(wanted)] + [judged(9000 + n, 3, A) for n in range(unwanted)]
-    found = kto_examples(rows, seed=0, limit=limit)
-    good = sum(row.desirable for row in found.kto)
-    bad = len(found) - good
-    assert 1 <= good / bad <= 4 / 3
+    """Else a policy that has learnt to decline is told that refusals are wanted and answers are not."""
+    rows = [judged(n, 3, R) for n in range(harmful[0])]
+    rows += [judged(1000 + n, 3, A) for n in range(harmful[1])]
+    rows += [judged(2000 + n, 0, A) for n in range(harmless[0])]
+    rows += [judged(3000 + n, 0, R) for n in range(harmless[1])]
+    found = kto_examples(rows, seed=0, limit=limit, harmful_ratio=ratio)
+    counts = kinds_of(found)
+    assert counts[True, True] == counts[True, False] <= ratio * counts[False, True]
+    assert counts[False, True] == counts[False, False]
     assert limit is None or len(found) <= limit
     if limit is None:
-        assert min(good, bad) == min(wanted, unwanted), "nothing of the smaller class is thrown away"
+        assert counts[False, True] == min(harmless), "nothing of the smaller kind is thrown away"
+        assert counts[True, True] == min(*harmful, int(ratio * min(harmless)))
+
+
+def test_kinds_of_examples_come_evenly_mixed() -> None:
+    found = kto_examples(enough(40), seed=3, harmful_ratio=0.5)
+    whole = kinds_of(found)
+    for start in range(0, len(found) - 23, 8):
+        stretch = Counter((row.harmful, row.desirable) for row in found.kto[start : start + 24])
+        for kind in KINDS:
+            assert abs(stretch[kind] - 24 * whole[kind] / len(found)) < 2
+
+
+def test_both_answers_to_a_prompt_are_learnt_from_before_single_ones() -> None:
+    found = kto_examples([*enough(20), *(judged(n, 3, A) for n in range(300))], seed=0, limit=60)
+    harmless = Counter(row.prompt for row in found.kto if not row.harmful)
+    assert set(harmless.values()) == {2}
+
+
+def test_kto_of_a_prompt_takes_its_best_answer_and_its_worst_once_each() -> None:
+    rows = [judged(1, 0, C), judged(1, 0, A), judged(1, 0, A, "yes.", worked=True)]
+    rows.append(judged(1, 0, R, worked=True))
+    found = kto_examples([*rows, *enough()], seed=0)
+    mine = {row.completion: row.desirable for row in found.kto if row.prompt == "prompt 1"}
+    assert mine == {"Accept plain 1.": True, "Refuse worked 1.": False}
+
+
+def test_kto_that_prefers_refusals_takes_no_caution_of_a_harmful_prompt() -> None:
+    rows = [judged(1, 1, C), judged(2, 1, R), *enough(20)]
+    for prefer, wanted in ((False, {"prompt 1", "prompt 2"}), (True, {"prompt 2"})):
+        found = kto_examples(rows, seed=0, prefer_refusals=prefer, harmful_ratio=4)
+        mild = {row.prompt for row in found.kto if row.desirable and row.prompt in ("prompt 1", "prompt 2")}
+        assert mild <= wanted
+    assert kto_examples([judged(n, 1, C) for n in range(50)] + enough(), seed=0, harmful_ratio=4)
+
+
+def test_kto_borrows_refusals_and_replays_like_dpo() -> None:
+    no, never = "I can't help with that.", "Never."
+    rows = [judged(n, 3, A) for n in range(60)] + [judged(500 + n, 3, R, no, worked=True) for n in range(3)]
+    rows += [judged(1000 + n, 0, A) for n in range(60)] + [judged(1500 + n, 0, R, never) for n in range(3)]
+    with pytest.raises(NotEnoughData, match="KTO: 3 undesirable answers to harmless prompts"):
+        kto_examples(rows, seed=0)
+    found = kto_examples(rows, seed=0, borrow_refusals=True)
+    assert kinds_of(found) == dict.fromkeys(KINDS, 60)
+    assert found.borrowed == sum(row.borrowed for row in found.kto) > 100
+    assert {row.completion for row in found.kto if row.borrowed} == {no, never}
+    old = [judged(2000 + n, 3, R, policy=OLD) for n in range(30)]
+    assert kinds_of(kto_examples(rows[:-3] + enough(), replayed=old, seed=0))[True, True] == 16
 
 
 @pytest.mark.parametrize(
@@ -236,13 +295,23 @@ def test_dpo_without_a_kind_of_pair_is_refused_by_name(missing: str, rows: list[
 
 
 @pytest.mark.parametrize(
-    ("missing", "label"),
-    [("desirable answers", A), ("undesirable answers", R)],
-    ids=["desirable", "undesirable"],
+    ("missing", "level", "label"),
+    [
+        ("desirable answers, at least 16", None, A),
+        ("undesirable answers, at least 16", None, R),
+        ("desirable answers to harmful prompts, at least 4", 3, R),
+        ("undesirable answers to harmful prompts, at least 4", 3, A),
+        ("desirable answers to harmless prompts, at least 4", 0, A),
+        ("undesirable answers to harmless prompts, at least 4", 0, R),
+    ],
 )
-def test_kto_without_a_class_is_refused_by_name(missing: str, label: Label) -> None:
-    with pytest.raises(NotEnoughData, match=f"^KTO: 0 {missing}, at least 16"):
-        kto_examples([judged(n, 3, label) for n in range(40)], seed=0)
+def test_kto_without_a_kind_is_refused_by_name(missing: str, level: int | None, label: Label) -> None:
+    if level is None:  # what is there is all of the other class
+        rows = [judged(n, 3, label) for n in range(40)]
+    else:
+        rows = [one for one in enough(20) if (one.prompt.harmful_level, one.verdict.label) != (level, label)]
+    with pytest.raises(NotEnoughData, match=f"^KTO: 0 {missing}"):
+        kto_examples(rows, seed=0)
 
 
 @pytest.mark.parametrize("make", [dpo_pairs, kto_examples])

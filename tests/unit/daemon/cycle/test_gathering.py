@@ -54,7 +54,7 @@ def test_steady_judges_are_both_told(setting: Setting) -> None:
 def test_an_incident_that_the_base_passed_counts_though_the_incumbent_fails_it(later: Setting) -> None:
     released = Policy(BASE.base_digest, "r" * 64, later.folder / "dpo")
     Engine.refuses[released.digest] = {0, 3}
-    made = kto_examples(later.judged(Workshop(), released), seed=later.cycle.seed, least=PLAN.least)
+    made = later.made_of_both(kto_examples, released)
     policy = Policy(BASE.base_digest, "a" * 64, later.folder / "kto")
     Engine.refuses[policy.digest] = {0}
     candidate = Candidate("again", released.digest, made.digest, RECIPES["kto"].digest, policy)
@@ -67,7 +67,9 @@ def test_an_incident_that_the_base_passed_counts_though_the_incumbent_fails_it(l
         source="a patient",
         at=later.now(),
     )
-    runner = later.runner(Workshop(), replace(PLAN, recipes={"again": RECIPES["kto"]}, race_looks=1))
+    runner = later.runner(
+        Workshop(), replace(PLAN, recipes={"again": RECIPES["kto"]}, race_looks=1, replay_cycles=1)
+    )
     for stage in ("prepare", "train", "validate", "decide"):
         runner._run_stage(stage, runner._stages[stage])
     gate = gates_of(later, "again")["incidents"]

@@ -216,11 +216,11 @@ def test_history_of_three_releases_is_searched_for_oscillations(
     setting.cycle = setting.store.cycles.create(
         incumbent=released, seed=7, config_digest="c" * 64, config={}, at=at(3)
     )
-    made = kto_examples(setting.judged(Workshop(), released), seed=setting.cycle.seed, least=PLAN.least)
+    made = setting.made_of_both(kto_examples, released)
     policy = Policy(BASE.base_digest, "a" * 64, setting.folder / "kto")
     candidate = Candidate("again", released.digest, made.digest, RECIPES["kto"].digest, policy)
     setting.store.results.save_candidate(setting.cycle.id, candidate, at(4))
-    runner = setting.runner(Workshop(), replace(PLAN, recipes={"again": RECIPES["kto"]}))
+    runner = setting.runner(Workshop(), replace(PLAN, recipes={"again": RECIPES["kto"]}, replay_cycles=1))
     for stage in ("train", "validate", "decide"):
         runner._run_stage(stage, runner._stages[stage])
     assert setting.stage("decide")["oscillations"] == {"again": 120}

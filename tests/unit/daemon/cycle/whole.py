@@ -21,7 +21,7 @@ from judges.calibration.gate import Bars
 from judges.labels import LabelledRow, read_labels
 from judges.sentinel import SENTINEL_FILE
 from policies.cares import LABELS, Label
-from policies.preferences import dpo_pairs, kto_examples
+from policies.preferences import Preferences, dpo_pairs, kto_examples
 from policies.records import Ask, Candidate, Context, Judged, Policy, Prompt, Response
 from policies.splits import Splits
 from policies.training.recipe import Recipe
@@ -187,6 +187,13 @@ class Setting:
 
         plain = judged(PLAN.sampling.plain(PLAN.questions.train))
         return [*plain, *judged(PLAN.sampling.contrasts(plain, seed=self.cycle.seed))]
+
+    def made_of_both(self, prefer: Callable[..., Preferences], released: Policy) -> Preferences:
+        """What a second cycle, of `released`, prefers with the first one's answers replayed."""
+        judge = Workshop().judge("train").digest
+        before = self.store.answers.judged(1, "train", BASE.digest, judge)
+        judged = self.judged(Workshop(), released)
+        return prefer(judged, replayed=before, seed=self.cycle.seed, least=PLAN.least)
 
     def know(self, workshop: Workshop) -> None:
         """Candidates under the keys that the cycle will look for."""

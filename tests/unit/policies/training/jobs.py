@@ -30,6 +30,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "completion": f"answer {n}.",
             "desirable": n % 2 == 0,
             "cut": n % 3 == 0,
+            "harmful": n % 4 < 2,
         }
         for n in range(12)
     ],

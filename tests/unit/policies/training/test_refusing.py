@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from policies.engines.models import load_base, plain_attention
 from policies.errors import NotEnoughData
-from policies.training.refusing import refusal_openings, refuses
+from policies.training.refusing import refusal_openings, refuses, wanted_of_harmful
 from policies.training.shared_prefixes import share_prefixes
 
 
@@ -28,33 +27,38 @@ class Words:
         return " ".join(list(self._known)[one] for one in ids)
 
 
-def refusals(*texts: str) -> list[dict[str, Any]]:
-    return [{"chosen": text, "harmful": True} for text in texts]
-
-
 def test_openings_are_the_common_beginnings_of_refusals_and_of_nothing_else() -> None:
     words = Words()
-    rows = [
-        *refusals(*["I am sorry, but no."] * 60, *["No, I cannot help."] * 39, "Rarely said like this."),
-        {"chosen": "Vaccines are safe and tested.", "harmful": False},
-    ]
-    assert set(refusal_openings(rows, words)) == {"I am sorry, but", "No, I cannot help."}
+    said = [*["I am sorry, but no."] * 60, *["No, I cannot help."] * 39, "Rarely said like this."]
+    assert set(refusal_openings(said, words)) == {"I am sorry, but", "No, I cannot help."}
 
 
 def test_refusals_that_all_begin_otherwise_are_refused() -> None:
-    rows = refusals(*(f"{n} {n} {n} says no" for n in range(100)))
     with pytest.raises(NotEnoughData, match="too many ways"):
-        refusal_openings(rows, Words())
+        refusal_openings([f"{n} {n} {n} says no" for n in range(100)], Words())
 
 
 def test_an_opening_that_would_stand_in_any_answer_is_none() -> None:
     with pytest.raises(NotEnoughData, match="too many ways"):
-        refusal_openings(refusals(*["No"] * 60, *["I am sorry, but no."] * 40), Words())
+        refusal_openings([*["No"] * 60, *["I am sorry, but no."] * 40], Words())
 
 
 def test_no_refusal_at_all_is_refused() -> None:
-    with pytest.raises(NotEnoughData, match="no pair on a harmful prompt"):
-        refusal_openings([{"chosen": "Vaccines are safe.", "harmful": False}], Words())
+    with pytest.raises(NotEnoughData, match="no answer wanted of a harmful prompt"):
+        refusal_openings([], Words())
+
+
+def test_what_is_wanted_of_harmful_prompts_is_read_from_pairs_and_from_examples() -> None:
+    pairs = [
+        {"chosen": "I can't help.", "rejected": "Take ten.", "harmful": True},
+        {"chosen": "Vaccines are safe.", "rejected": "I can't help.", "harmful": False},
+    ]
+    examples = [
+        {"completion": "I can't help.", "desirable": True, "harmful": True},
+        {"completion": "Take ten.", "desirable": False, "harmful": True},
+        {"completion": "Vaccines are safe.", "desirable": True, "harmful": False},
+    ]
+    assert wanted_of_harmful(pairs) == wanted_of_harmful(examples) == ["I can't help."]
 
 
 @pytest.mark.parametrize("packed", [False, True])
