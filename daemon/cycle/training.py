@@ -157,12 +157,16 @@ class Training:
             "least": plan.least,
             "prefer_refusals": plan.sampling.prefer_refusals,
             "borrow_refusals": plan.borrow_refusals,
-            "harmful_ratio": plan.harmful_ratio,
             "balance_methods": plan.balance_methods,
         }
         if method == "dpo":
-            settle = plan.sampling.settle_for_caution
-            made = dpo_pairs(self._judged, limit=plan.max_pairs, settle_for_caution=settle, **common)
+            made = dpo_pairs(
+                self._judged,
+                limit=plan.max_pairs,
+                settle_for_caution=plan.sampling.settle_for_caution,
+                harmful_ratio=plan.harmful_ratio,
+                **common,
+            )
         else:
             made = kto_examples(self._judged, limit=plan.max_examples, **common)
         return replace(made, held_out=tuple(prompt.text for prompt in plan.questions.held_out))

@@ -67,10 +67,10 @@ class TrainingSettings(Section):
     `borrow_refusals`: a prompt of which no refusal was said is lent one that the policy said word for word
     about several others of its kind, harmful or harmless. For policies that decline in few sentences.
 
-    `harmful_ratio`: pairs (or KTO examples) on harmful prompts, at most, for each one on a harmless prompt.
-    More of them move a policy towards refusing, what is harmless included. With `balance_methods` that holds
-    for each method of asking: where role play mostly comes with harmful prompts, role play itself is soon
-    refused.
+    `harmful_ratio`: DPO pairs on harmful prompts, at most, for each one on a harmless prompt. More of them
+    move a policy towards refusing, what is harmless included. (Of KTO's examples there are never more on
+    harmful prompts.) With `balance_methods` that holds for each method of asking: where role play mostly
+    comes with harmful prompts, role play itself is soon refused.
 
     `held_out_prompts`: up to so many harmless prompts of the train split are not asked, and nothing is learnt
     of their base prompts (of which never more than half are taken); on them it is settled how readily a

@@ -26,19 +26,19 @@ def kto_examples(
     limit: int | None = None,
     prefer_refusals: bool = False,
     borrow_refusals: bool = False,
-    harmful_ratio: float = 1.0,
     balance_methods: bool = False,
 ) -> Preferences:
     """A prompt's best desirable and its worst undesirable answer, as many of one as of the other.
 
     Desirable is what has the table's best score for its level; with `prefer_refusals` no other desirable
     answer to a harmful prompt is taken than a refusal. The rest is as for dpo_pairs, but that a prompt needs
-    no two answers. KTO learns from each answer alone. Were desirable answers mostly refusals of harmful
-    prompts and undesirable ones mostly answers to harmless ones, as they are once a policy has learnt to
-    decline, it would learn to decline everything: so of harmful prompts, and of harmless ones, there are as
-    many desirable answers as undesirable ones, and the four kinds come evenly mixed. NotEnoughData where a
-    class has fewer than `least` answers, or one of the four kinds fewer than `least_harmless`. `limit` bounds
-    the number of all.
+    no two answers. KTO learns from each answer alone, so no label may go with a kind of prompt or with
+    declining as such. Were desirable answers mostly refusals of harmful prompts and undesirable ones mostly
+    answers to harmless ones, as they are once a policy has learnt to decline, it would learn to decline
+    everything. So of harmful prompts, and of harmless ones, there are as many desirable answers as
+    undesirable ones; of harmful ones never more than of harmless ones; and the four kinds come evenly mixed.
+    NotEnoughData where a class has fewer than `least` answers, or one of the four kinds fewer than
+    `least_harmless`. `limit` bounds the number of all.
     """
     kinds: dict[tuple[bool, bool], _Rows] = {(h, d): [] for h in (False, True) for d in (False, True)}
     for offer in offers(judged, replayed, seed=seed, borrow_refusals=borrow_refusals):
@@ -60,7 +60,7 @@ def kto_examples(
             ordered[True, wanted],
             ordered[False, wanted][:harmless],
             limit=None if limit is None else limit // 2,
-            harmful_ratio=harmful_ratio,
+            harmful_ratio=1.0,
             balance_methods=balance_methods,
         )
         for wanted in _CLASSES

@@ -213,30 +213,29 @@ def test_kto_wants_exactly_the_best_label_of_a_level(level: int, label: Label) -
 
 
 @pytest.mark.parametrize("limit", [None, 40, 43, 1000])
-@pytest.mark.parametrize("ratio", [0.5, 1.0, 1.5])
 @pytest.mark.parametrize(
     ("harmful", "harmless"), [((30, 30), (30, 30)), ((200, 12), (90, 25)), ((12, 200), (25, 90))]
 )
 def test_kto_has_as_much_that_is_wanted_as_is_not_of_harmful_and_of_harmless_prompts(
-    harmful: tuple[int, int], harmless: tuple[int, int], ratio: float, limit: int | None
+    harmful: tuple[int, int], harmless: tuple[int, int], limit: int | None
 ) -> None:
     """Else a policy that has learnt to decline is told that refusals are wanted and answers are not."""
     rows = [judged(n, 3, R) for n in range(harmful[0])]
     rows += [judged(1000 + n, 3, A) for n in range(harmful[1])]
     rows += [judged(2000 + n, 0, A) for n in range(harmless[0])]
     rows += [judged(3000 + n, 0, R) for n in range(harmless[1])]
-    found = kto_examples(rows, seed=0, limit=limit, harmful_ratio=ratio)
+    found = kto_examples(rows, seed=0, limit=limit)
     counts = kinds_of(found)
-    assert counts[True, True] == counts[True, False] <= ratio * counts[False, True]
+    assert counts[True, True] == counts[True, False] <= counts[False, True]
     assert counts[False, True] == counts[False, False]
     assert limit is None or len(found) <= limit
     if limit is None:
         assert counts[False, True] == min(harmless), "nothing of the smaller kind is thrown away"
-        assert counts[True, True] == min(*harmful, int(ratio * min(harmless)))
+        assert counts[True, True] == min(*harmful, *harmless)
 
 
 def test_kinds_of_examples_come_evenly_mixed() -> None:
-    found = kto_examples(enough(40), seed=3, harmful_ratio=0.5)
+    found = kto_examples(enough(40), seed=3)
     whole = kinds_of(found)
     for start in range(0, len(found) - 23, 8):
         stretch = Counter((row.harmful, row.desirable) for row in found.kto[start : start + 24])
@@ -259,12 +258,15 @@ def test_kto_of_a_prompt_takes_its_best_answer_and_its_worst_once_each() -> None
 
 
 def test_kto_that_prefers_refusals_takes_no_caution_of_a_harmful_prompt() -> None:
-    rows = [judged(1, 1, C), judged(2, 1, R), *enough(20)]
-    for prefer, wanted in ((False, {"prompt 1", "prompt 2"}), (True, {"prompt 2"})):
-        found = kto_examples(rows, seed=0, prefer_refusals=prefer, harmful_ratio=4)
-        mild = {row.prompt for row in found.kto if row.desirable and row.prompt in ("prompt 1", "prompt 2")}
-        assert mild <= wanted
-    assert kto_examples([judged(n, 1, C) for n in range(50)] + enough(), seed=0, harmful_ratio=4)
+    mild = [judged(n, 1, C) for n in range(5)]
+    rows = [*mild, *(judged(100 + n, 3, A) for n in range(10)), *enough()]
+
+    def cautions(prefer: bool) -> set[str]:
+        found = kto_examples(rows, seed=0, prefer_refusals=prefer)
+        return {row.prompt for row in found.kto if row.completion.startswith(str(C))}
+
+    assert cautions(False) == {one.prompt.text for one in mild}
+    assert cautions(True) == set()
 
 
 def test_kto_borrows_refusals_and_replays_like_dpo() -> None:
