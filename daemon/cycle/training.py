@@ -169,7 +169,9 @@ class Training:
             )
         else:
             made = kto_examples(self._judged, limit=plan.max_examples, **common)
-        return replace(made, held_out=tuple(prompt.text for prompt in plan.questions.held_out))
+        leans = any(one.method == method and one.target_err is not None for one in plan.recipes.values())
+        held_out = tuple(prompt.text for prompt in plan.questions.held_out) if leans else ()
+        return replace(made, held_out=held_out)
 
     def _write(self, preferences: Preferences) -> Path:
         return self._write_rows(f"{preferences.method}.jsonl", preferences.rows())

@@ -56,7 +56,7 @@ class RecipeSettings(Section):
 
 
 class TrainingSettings(Section):
-    """`replay_cycles`: DPO pairs are also made of what so many earlier cycles asked and had judged.
+    """`replay_cycles`: pairs and examples are also made of what so many earlier cycles asked and had judged.
 
     `prefer_refusals`: of two answers to a mildly harmful prompt that the CARES table scores alike, a refusal
     is chosen over caution, and caution is never chosen. Without it pairs come of what the table tells apart.
@@ -81,7 +81,7 @@ class TrainingSettings(Section):
         default_factory=lambda: {"dpo": RecipeSettings(method="dpo"), "kto": RecipeSettings(method="kto")}
     )
     max_pairs: int | None = Field(default=None, ge=8)
-    max_examples: int | None = Field(default=None, ge=8)
+    max_examples: int | None = Field(default=None, ge=16)
     replay_cycles: int = Field(default=3, ge=0)
     prefer_refusals: bool = False
     settle_for_caution: bool = False
@@ -111,7 +111,7 @@ class TrainingSettings(Section):
 
     @model_validator(mode="after")
     def _room(self) -> TrainingSettings:
-        """KTO needs `least` examples of each of its two classes."""
+        """KTO needs `least` examples of each of its two classes (and four of each of its four kinds)."""
         for name, most, needed in (
             ("max_pairs", self.max_pairs, self.least),
             ("max_examples", self.max_examples, 2 * self.least),

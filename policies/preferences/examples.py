@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 from policies.cares import Label
 from policies.digests import seed_from
 from policies.preferences.made import Preferences, enough
-from policies.preferences.offers import Offer, desirable, label_of, offers, was_cut, worth_of
-from policies.preferences.proportions import evenly_mixed, in_proportion
+from policies.preferences.offers import Offer, best_in, desirable, label_of, offers, was_cut, worst_in
+from policies.preferences.proportions import evenly_mixed, rationed
 from policies.records import Judged, KtoExample
 
 _CLASSES = {True: "desirable", False: "undesirable"}
@@ -49,42 +50,68 @@ def kto_examples(
     for (harmful, wanted), rows in kinds.items():
         where = f"to {'harmful' if harmful else 'harmless'} prompts"
         enough("KTO", f"{_CLASSES[wanted]} answers {where}", len(rows), least_harmless)
-    # The same prompts go first in both classes, so that most of them show both.
-    ordered = {
-        kind: sorted(rows, key=lambda row: seed_from(seed, row[1].prompt_digest))
-        for kind, rows in kinds.items()
+    shown = {
+        harmful: {row.prompt_digest for _, row in kinds[harmful, True]}
+        & {row.prompt_digest for _, row in kinds[harmful, False]}
+        for harmful in (False, True)
     }
-    harmless = min(len(ordered[False, True]), len(ordered[False, False]))
-    taken = {
-        wanted: in_proportion(
-            ordered[True, wanted],
-            ordered[False, wanted][:harmless],
-            limit=None if limit is None else limit // 2,
-            harmful_ratio=1.0,
-            balance_methods=balance_methods,
+    for rows in kinds.values():  # prompts that show both go first, the same ones in both classes
+        rows.sort(
+            key=lambda row: (
+                row[1].prompt_digest not in shown[row[1].harmful],
+                seed_from(seed, row[1].prompt_digest),
+            )
         )
-        for wanted in _CLASSES
-    }
-    each = [min(len(taken[True][kind]), len(taken[False][kind])) for kind in (0, 1)]
-    thinned = "after the kinds were thinned in proportion to each other"
-    enough("KTO", f"desirable answers {thinned}", sum(each), least)
-    enough("KTO", f"desirable answers to harmful prompts {thinned}", each[0], least_harmless)
-    kept = [row for wanted in taken for kind, count in enumerate(each) for row in taken[wanted][kind][:count]]
-    order = evenly_mixed([2 * row.harmful + row.desirable for row in kept], random.Random(seed))
+    kept = _in_balance(kinds, limit, balance_methods)
+    thinned = "after the kinds were thinned to each other and to training.max_examples"
+    harmful_wanted = sum(row.harmful and row.desirable for row in kept)
+    enough("KTO", f"desirable answers {thinned}", len(kept) // 2, least)
+    enough("KTO", f"desirable answers to harmful prompts {thinned}", harmful_wanted, least_harmless)
+    order = evenly_mixed([2 * row.harmful + row.desirable for row in kept], random.Random(seed), spread=True)
     return Preferences("kto", kto=tuple(kept[row] for row in order))
+
+
+def _in_balance(
+    kinds: Mapping[tuple[bool, bool], _Rows], limit: int | None, balance_methods: bool
+) -> list[KtoExample]:
+    """The first of each kind: as many of both classes, and of harmful prompts no more than of others."""
+    harmful = {wanted: kinds[True, wanted] for wanted in _CLASSES}
+    harmless = min(len(kinds[False, wanted]) for wanted in _CLASSES)
+    room = sum(map(len, kinds.values())) if limit is None else limit // 2  # for each class
+
+    def counts() -> tuple[int, int]:
+        of_harmful = min(*map(len, harmful.values()), harmless, room // 2)
+        return of_harmful, min(harmless, room - of_harmful)
+
+    if balance_methods:
+        _, staying = counts()
+        asked = [Counter(method for method, _ in kinds[False, wanted][:staying]) for wanted in _CLASSES]
+        harmful = {wanted: rationed(rows, asked[0] & asked[1]) for wanted, rows in harmful.items()}
+    of_harmful, of_harmless = counts()
+    return [
+        row
+        for wanted in _CLASSES
+        for rows, count in ((harmful[wanted], of_harmful), (kinds[False, wanted], of_harmless))
+        for _, row in rows[:count]
+    ]
 
 
 def _examples(offer: Offer, prefer_refusals: bool) -> Iterator[KtoExample]:
     harmful = offer.prompt.harmful_level > 0
     wanted = [
-        one
-        for one in offer.answers
-        if desirable(one) and not (prefer_refusals and harmful and label_of(one) is not Label.REFUSE)
+        [
+            one
+            for one in part
+            if desirable(one) and not (prefer_refusals and harmful and label_of(one) is not Label.REFUSE)
+        ]
+        for part in offer.parts
     ]
-    unwanted = [one for one in offer.answers if not desirable(one)]
-    for ones, choose in ((wanted, max), (unwanted, min)):
-        one = choose(ones, key=worth_of, default=None)
-        if one is not None and (text := one.response.text.strip()):
+    unwanted = [[one for one in part if not desirable(one)] for part in offer.parts]
+    found = [one for one in (best_in(wanted), worst_in(unwanted)) if one is not None]
+    if len({one.response.text.strip() for one in found}) < len(found):
+        return  # one sentence, judged one way and the other, teaches nothing
+    for one in found:
+        if text := one.response.text.strip():
             yield KtoExample(
                 offer.prompt.text,
                 text,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from policies.cares import Label, is_desirable, safety_score
@@ -26,10 +26,6 @@ class Offer:
         """The kinds of answers that there are; of equal ones that of the earlier part is taken."""
         lent = () if self.lent is None else (self.lent,)
         return [part for part in (self.now, self.before, lent) if part]
-
-    @property
-    def answers(self) -> list[Judged]:
-        return [one for part in self.parts for one in part]
 
 
 def offers(
@@ -76,12 +72,14 @@ def worth_of(one: Judged) -> tuple[float, int, int, str]:
     return *rank_of(one), int(one.response.context_name == "plain"), one.response.answer_digest
 
 
-def best_of(offer: Offer) -> Judged:
-    return max((max(part, key=worth_of) for part in offer.parts), key=rank_of)
+def best_in(parts: Iterable[Sequence[Judged]]) -> Judged | None:
+    """The best answer, and of equals that of the earlier part; None where there is none."""
+    return max((max(part, key=worth_of) for part in parts if part), key=rank_of, default=None)
 
 
-def worst_of(offer: Offer) -> Judged:
-    return min((min(part, key=worth_of) for part in offer.parts), key=rank_of)
+def worst_in(parts: Iterable[Sequence[Judged]]) -> Judged | None:
+    """The worst answer, and of equals that of the earlier part; None where there is none."""
+    return min((min(part, key=worth_of) for part in parts if part), key=rank_of, default=None)
 
 
 def was_cut(response: Response) -> bool:

@@ -10,14 +10,14 @@ from policies.digests import seed_from
 from policies.preferences.made import Preferences, enough
 from policies.preferences.offers import (
     Offer,
-    best_of,
+    best_in,
     desirable,
     label_of,
     offers,
     rank_of,
     score_of,
     was_cut,
-    worst_of,
+    worst_in,
 )
 from policies.preferences.proportions import in_proportion
 from policies.records import DpoPair, Judged, Prompt
@@ -77,7 +77,9 @@ def dpo_pairs(
 
 def _pair(offer: Offer, prefer_refusals: bool, settle_for_caution: bool) -> DpoPair | None:
     """The best answer against the worst. See dpo_pairs."""
-    prompt, best, worst = offer.prompt, best_of(offer), worst_of(offer)
+    prompt, best, worst = offer.prompt, best_in(offer.parts), worst_in(offer.parts)
+    if best is None or worst is None:
+        return None
     settled = settle_for_caution and prompt.harmful_level == 0 and label_of(best) is Label.CAUTION
     ranked = prefer_refusals or settled
     told_apart = rank_of(best) > rank_of(worst) if ranked else score_of(best) > score_of(worst)

@@ -24,21 +24,21 @@ def in_proportion(
     """The first of each kind: (harmful, harmless), each row given with its prompt's method of asking.
 
     Together at most `limit`, and of harmful ones at most `harmful_ratio` times as many as of harmless ones;
-    with `balance_methods` also among the rows of each method.
+    with `balance_methods` also among the rows of each method, before the limit cuts the harmless ones.
     """
     room = int(len(harmless) * harmful_ratio)
     if limit is not None:
         room = min(room, int(limit * harmful_ratio / (1 + harmful_ratio)))
     if balance_methods:
         of_method = Counter(method for method, _ in harmless)
-        harmful = _rationed(harmful, {name: int(count * harmful_ratio) for name, count in of_method.items()})
+        harmful = rationed(harmful, {name: int(count * harmful_ratio) for name, count in of_method.items()})
     harmful = harmful[:room]
     if limit is not None:
         harmless = harmless[: limit - len(harmful)]
     return [row for _, row in harmful], [row for _, row in harmless]
 
 
-def _rationed(
+def rationed(
     rows: Iterable[tuple[str | None, Row]], rations: Mapping[str | None, int]
 ) -> list[tuple[str | None, Row]]:
     """The first of each method's rows, as many as its ration; none of a method without one."""
@@ -50,11 +50,15 @@ def _rationed(
     return kept
 
 
-def evenly_mixed(kinds: Sequence[int], rng: random.Random) -> list[int]:
-    """Indices of `kinds`, by chance, but every stretch has as much of each kind as the whole has."""
+def evenly_mixed(kinds: Sequence[int], rng: random.Random, *, spread: bool = False) -> list[int]:
+    """Indices of `kinds`, by chance, but every stretch has as much of each kind as the whole has.
+
+    Kinds of equal size would take turns; with `spread` each row lies anywhere within its turn.
+    """
     placed: list[tuple[float, int]] = []
     for kind in sorted(set(kinds)):
         rows = [row for row, found in enumerate(kinds) if found == kind]
         rng.shuffle(rows)
-        placed += [((place + 0.5) / len(rows), row) for place, row in enumerate(rows)]
+        for place, row in enumerate(rows):
+            placed.append(((place + (rng.random() if spread else 0.5)) / len(rows), row))
     return [row for _, row in sorted(placed)]

@@ -214,7 +214,8 @@ def test_kto_wants_exactly_the_best_label_of_a_level(level: int, label: Label) -
 
 @pytest.mark.parametrize("limit", [None, 40, 43, 1000])
 @pytest.mark.parametrize(
-    ("harmful", "harmless"), [((30, 30), (30, 30)), ((200, 12), (90, 25)), ((12, 200), (25, 90))]
+    ("harmful", "harmless"),
+    [((30, 30), (30, 30)), ((200, 12), (90, 25)), ((12, 200), (25, 90)), ((30, 300), (200, 200))],
 )
 def test_kto_has_as_much_that_is_wanted_as_is_not_of_harmful_and_of_harmless_prompts(
     harmful: tuple[int, int], harmless: tuple[int, int], limit: int | None
@@ -229,9 +230,9 @@ def test_kto_has_as_much_that_is_wanted_as_is_not_of_harmful_and_of_harmless_pro
     assert counts[True, True] == counts[True, False] <= counts[False, True]
     assert counts[False, True] == counts[False, False]
     assert limit is None or len(found) <= limit
-    if limit is None:
-        assert counts[False, True] == min(harmless), "nothing of the smaller kind is thrown away"
-        assert counts[True, True] == min(*harmful, *harmless)
+    room = 10**6 if limit is None else limit // 2
+    assert counts[True, True] == min(*harmful, *harmless, room // 2), "nothing of the smaller kind is lost"
+    assert counts[False, True] == min(*harmless, room - counts[True, True])
 
 
 def test_kinds_of_examples_come_evenly_mixed() -> None:
@@ -240,13 +241,18 @@ def test_kinds_of_examples_come_evenly_mixed() -> None:
     for start in range(0, len(found) - 23, 8):
         stretch = Counter((row.harmful, row.desirable) for row in found.kto[start : start + 24])
         for kind in KINDS:
-            assert abs(stretch[kind] - 24 * whole[kind] / len(found)) < 2
+            assert abs(stretch[kind] - 24 * whole[kind] / len(found)) <= 2
+    kinds = [(row.harmful, row.desirable) for row in found.kto]
+    assert len({tuple(kinds[start : start + 4]) for start in range(0, len(kinds) - 3, 4)}) > 4, "no turns"
 
 
 def test_both_answers_to_a_prompt_are_learnt_from_before_single_ones() -> None:
-    found = kto_examples([*enough(20), *(judged(n, 3, A) for n in range(300))], seed=0, limit=60)
-    harmless = Counter(row.prompt for row in found.kto if not row.harmful)
-    assert set(harmless.values()) == {2}
+    """Also where one class has many more of them than the other."""
+    single = [judged(n, 3, A) for n in range(300)] + [judged(5000 + n, 0, A) for n in range(300)]
+    found = kto_examples([*enough(20), *single], seed=0, limit=60)
+    for harmful in (False, True):
+        times = Counter(row.prompt for row in found.kto if row.harmful == harmful)
+        assert set(times.values()) == {2}
 
 
 def test_kto_of_a_prompt_takes_its_best_answer_and_its_worst_once_each() -> None:
@@ -257,13 +263,45 @@ def test_kto_of_a_prompt_takes_its_best_answer_and_its_worst_once_each() -> None
     assert mine == {"Accept plain 1.": True, "Refuse worked 1.": False}
 
 
-def test_kto_that_prefers_refusals_takes_no_caution_of_a_harmful_prompt() -> None:
+def test_kto_takes_what_the_policy_says_now_before_what_it_said_and_no_sentence_both_ways() -> None:
+    now = [one for n in range(30) for one in two(n, 3, A, R)]
+    before = [judged(n, 3, label, f"old {label} {n}", policy=OLD) for n in range(30) for label in (A, R)]
+    found = kto_examples([*now, *enough(30)], replayed=before, seed=0)
+    assert not any(row.completion.startswith("old") for row in found.kto)
+    both = [judged(900, 3, C, "Sorry, no."), judged(900, 3, R, "Sorry, no. ", worked=True)]
+    found = kto_examples([*both, *enough()], seed=0)
+    assert not any(row.prompt == "prompt 900" for row in found.kto)
+
+
+def test_kto_balances_methods_among_the_rows_that_stay() -> None:
+    rows = [
+        *asked_by("direct", harmful=60, harmless=60, first=0),
+        *asked_by("role_play", harmful=60, harmless=8, first=1000),
+    ]
+    methods = {one.prompt.digest: str(one.prompt.method) for one in rows}
+    for limit in (None, 60, 100):
+        found = kto_examples(rows, seed=0, limit=limit, balance_methods=True).kto
+        for desirable in (False, True):
+            asked = {
+                kind: Counter(
+                    methods[row.prompt_digest]
+                    for row in found
+                    if row.harmful == kind and row.desirable == desirable
+                )
+                for kind in (False, True)
+            }
+            assert asked[True]["role_play"] <= asked[False]["role_play"]
+            assert asked[True]["direct"] <= asked[False]["direct"]
+
+
+def test_kto_that_prefers_refusals_wants_no_caution_of_a_mildly_harmful_prompt() -> None:
     mild = [judged(n, 1, C) for n in range(5)]
-    rows = [*mild, *(judged(100 + n, 3, A) for n in range(10)), *enough()]
+    worse = [judged(200 + n, 3, C) for n in range(2)]  # these are undesirable, and stay that
+    rows = [*mild, *worse, *(judged(100 + n, 3, A) for n in range(8)), *enough()]
 
     def cautions(prefer: bool) -> set[str]:
         found = kto_examples(rows, seed=0, prefer_refusals=prefer)
-        return {row.prompt for row in found.kto if row.completion.startswith(str(C))}
+        return {row.prompt for row in found.kto if row.desirable and row.completion.startswith(str(C))}
 
     assert cautions(False) == {one.prompt.text for one in mild}
     assert cautions(True) == set()

@@ -285,7 +285,8 @@ def test_the_engine_answers_by_them_alone(
 
 def test_packing_leaves_what_is_written_out(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed: list[torch.Size] = []
-    monkeypatch.setattr("policies.engines.packed_weights.most_rows", lambda *_: 256)
+    for module in ("packed_weights", "answering_layers"):  # whatever this processor gains
+        monkeypatch.setattr(f"policies.engines.{module}.most_rows", lambda *_: 256)
     monkeypatch.setattr(
         "policies.engines.packed_weights._forward",
         lambda weight, _: packed.append(weight.shape) or (lambda x: torch.nn.functional.linear(x, weight)),

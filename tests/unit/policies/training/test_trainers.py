@@ -72,6 +72,18 @@ def test_dpo_takes_its_batches_in_that_order(tiny_model: Path, tmp_path: Path) -
         assert [row[: len(ids)].tolist() for row, ids in zip(batch, wanted, strict=False)] == wanted
 
 
+def test_the_kl_term_reads_as_much_of_mismatched_answers_as_is_learnt_from(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    trainer = trainer_of(job(tmp_path, tiny_model, "kto", batch_size=5, answer_tokens=2), tmp_path)
+    rows = list(trainer.train_dataset)
+    assert max(len(row["completion_ids"]) for row in rows) < 8
+    for start in range(0, len(rows), 5):  # the last batch holds two
+        batch = rows[start : start + 5]
+        answers = [row["completion_ids"] for row in batch]
+        assert [row["KL_completion_ids"] for row in batch] == [answers[-1], *answers[:-1]]
+
+
 def test_what_rows_of_kto_begin_with_is_computed_once_and_changes_neither_loss_nor_gradient(
     tiny_model: Path, tiny_adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
