@@ -67,7 +67,9 @@ def kto_examples(
     harmful_wanted = sum(row.harmful and row.desirable for row in kept)
     enough("KTO", f"desirable answers {thinned}", len(kept) // 2, least)
     enough("KTO", f"desirable answers to harmful prompts {thinned}", harmful_wanted, least_harmless)
-    order = evenly_mixed([2 * row.harmful + row.desirable for row in kept], random.Random(seed), spread=True)
+    order = evenly_mixed(
+        [2 * row.harmful + row.desirable for row in kept], random.Random(seed), no_turns=True
+    )
     return Preferences("kto", kto=tuple(kept[row] for row in order))
 
 

@@ -50,15 +50,15 @@ def rationed(
     return kept
 
 
-def evenly_mixed(kinds: Sequence[int], rng: random.Random, *, spread: bool = False) -> list[int]:
+def evenly_mixed(kinds: Sequence[int], rng: random.Random, *, no_turns: bool = False) -> list[int]:
     """Indices of `kinds`, by chance, but every stretch has as much of each kind as the whole has.
 
-    Kinds of equal size would take turns; with `spread` each row lies anywhere within its turn.
+    Kinds of equal size take turns; with `no_turns` who of each round comes first is chance, too.
     """
-    placed: list[tuple[float, int]] = []
+    placed: list[tuple[float, float, int]] = []
     for kind in sorted(set(kinds)):
         rows = [row for row, found in enumerate(kinds) if found == kind]
         rng.shuffle(rows)
         for place, row in enumerate(rows):
-            placed.append(((place + (rng.random() if spread else 0.5)) / len(rows), row))
-    return [row for _, row in sorted(placed)]
+            placed.append(((place + 0.5) / len(rows), rng.random() if no_turns else 0.0, row))
+    return [row for *_, row in sorted(placed)]
