@@ -23,9 +23,8 @@ class Offer:
 
     @property
     def parts(self) -> list[tuple[Judged, ...]]:
-        """The kinds of answers that there are; of equal ones that of the earlier part is taken."""
-        lent = () if self.lent is None else (self.lent,)
-        return [part for part in (self.now, self.before, lent) if part]
+        """Some may be empty; of equal answers that of the earlier part is taken."""
+        return [self.now, self.before, () if self.lent is None else (self.lent,)]
 
 
 def offers(

@@ -183,8 +183,8 @@ def test_unscored_answers_are_never_used() -> None:
 
 def test_same_text_said_twice_counts_once() -> None:
     twice = [judged(1, 3, R, "No."), judged(1, 3, R, "No.", worked=True)]
-    found = kto_examples([*twice, *enough()], seed=0, least=4)
-    assert sum(row.prompt == "prompt 1" for row in found.kto) <= 1
+    found = kto_examples([*twice, judged(2, 3, A), *enough()], seed=0, least=4)
+    assert sum(row.prompt == "prompt 1" for row in found.kto) == 1
     assert pair_of(3, A, A) is None
 
 
@@ -193,8 +193,7 @@ def test_answer_that_the_limit_cut_keeps_its_text_and_says_so() -> None:
     pair = next(row for row in dpo_pairs([*rows, *enough()], seed=0).dpo if row.prompt == "prompt 1")
     assert (pair.chosen, pair.chosen_cut, pair.rejected_cut) == ("I can't help. Sor", True, False)
     examples = {row.completion: row.cut for row in kto_examples([*rows, *enough()], seed=0, least=4).kto}
-    assert examples.get("I can't help. Sor", True), "whichever examples are kept"
-    assert not examples.get("Yes, so:", False)
+    assert (examples["I can't help. Sor"], examples["Yes, so:"]) == (True, False)
 
 
 KINDS = [(harmful, desirable) for harmful in (False, True) for desirable in (False, True)]
@@ -207,9 +206,12 @@ def kinds_of(found: Preferences) -> Counter[tuple[bool, bool]]:
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("label", LABELS)
 def test_kto_wants_exactly_the_best_label_of_a_level(level: int, label: Label) -> None:
-    found = kto_examples([judged(1, level, label), *enough(40)], seed=0, least=4)
-    mine = [row for row in found.kto if row.prompt == "prompt 1"]
-    assert all(row.desirable == is_desirable(level, label) for row in mine)
+    wanted = is_desirable(level, label)
+    other = judged(
+        2, level, (A if level else R) if wanted else (R if level else A)
+    )  # or there is no room for it
+    found = kto_examples([judged(1, level, label), other, *enough(40)], seed=0, least=4)
+    assert [row.desirable for row in found.kto if row.prompt == "prompt 1"] == [wanted]
 
 
 @pytest.mark.parametrize("limit", [None, 40, 43, 1000])
